@@ -1,0 +1,67 @@
+// Who a certificate says its holder is. Identity is one URI in subjectAltName (RFC 5280 section
+// 4.2.1.6), never the common name:
+//   urn:latchkey:car:{fleet}:{car}
+//   urn:latchkey:operator:{fleet}:{name}:{groups joined by '+'}
+//   urn:latchkey:bridge:{name}
+// A fleet's cars and operators are signed directly by the fleet's CA, the bridge by the cell's CA:
+// one fleet's CA cannot name another fleet's car, because the checker picks the CA by the fleet
+// named.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "proto/crypto.h"
+#include "proto/result.h"
+#include "proto/time.h"
+#include "proto/types.h"
+
+namespace latchkey {
+
+struct CarIdentity {
+  CarRef ref;
+  bool operator==(const CarIdentity&) const = default;
+};
+
+struct OperatorIdentity {
+  FleetId fleet;
+  std::string name;          // 1 to 32 of A-Z a-z 0-9 '-' '_'
+  uint32_t permissions = 0;  // mask of 1 << PERMISSION_READ_*
+  bool operator==(const OperatorIdentity&) const = default;
+};
+
+struct BridgeIdentity {
+  std::string name;
+  bool operator==(const BridgeIdentity&) const = default;
+};
+
+using CertificateIdentity = std::variant<CarIdentity, OperatorIdentity, BridgeIdentity>;
+
+// The URI for an identity, and back. Error REASON_BAD_CERTIFICATE: not of the grammar above.
+std::string ToUri(const CertificateIdentity& identity);
+Result<CertificateIdentity> ParseIdentityUri(std::string_view uri);
+
+// A certificate as read: nothing about it is trusted until SignedBy says so.
+struct Certificate {
+  std::string der;
+  CertificateIdentity identity;
+  PublicKey public_key;
+  Timestamp not_before;
+  Timestamp not_after;
+
+  // DER. Errors REASON_BAD_CERTIFICATE: does not parse, not P-256, not exactly one Latchkey URI.
+  static Result<Certificate> FromDer(std::string_view der);
+  // First certificate of a PEM text.
+  static Result<Certificate> FromPem(std::string_view pem);
+};
+
+// PEM -> DER of the first certificate. Error REASON_BAD_CERTIFICATE.
+Result<std::string> PemToDer(std::string_view pem);
+
+// Is `der` signed by the CA certificate `ca_der` (signature, issuer name, CA:TRUE) and `now` in the
+// time of both? Error REASON_BAD_CERTIFICATE with the reason in words.
+Result<void> CheckSignedBy(std::string_view der, std::string_view ca_der, Timestamp now);
+
+}  // namespace latchkey

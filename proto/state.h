@@ -1,0 +1,59 @@
+// State groups: checking them, which of two is newer, and every signal as a row with its own time.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "latchkey/v1/state.pb.h"
+#include "proto/result.h"
+#include "proto/time.h"
+#include "proto/types.h"
+
+namespace latchkey {
+
+inline constexpr size_t kStateBytesMax = 16384;
+inline constexpr Duration kStateAheadMax = std::chrono::minutes(5);
+
+// Which of two messages of one group is newer: time first, then sequence.
+struct StateVersion {
+  int64_t observed_at_ms = 0;
+  uint64_t sequence = 0;
+  auto operator<=>(const StateVersion&) const = default;
+};
+
+StateVersion VersionOf(const v1::StateGroup& state);
+
+// Parses bytes of topic state/{group}. Errors: REASON_TOO_LARGE, REASON_MALFORMED (does not parse,
+// group is not the topic's, observed_at_ms 0, an age above observed_at_ms), REASON_IMPOSSIBLE_VALUE
+// (a value out of its range: NaN, latitude 91, soc 101 ...).
+Result<v1::StateGroup> ParseState(std::string_view bytes, Group group);
+
+// One signal, ready to show.
+struct SignalRow {
+  std::string name;  // "energy.soc"; an extra signal: its VSS path
+  std::string vss;   // empty when VSS has none
+  std::string unit;  // empty when it has none
+  std::variant<bool, double, int64_t, std::string> value;
+  Timestamp observed_at;
+};
+
+// All signals of a group in field order.
+std::vector<SignalRow> SignalsOf(const v1::StateGroup& state);
+// The value as people read it, without unit: "87.5", "yes", "LTE".
+std::string ValueText(const SignalRow& row);
+
+// Age at `now`: never negative; a time ahead of now is 0.
+Duration AgeOf(Timestamp observed_at, Timestamp now);
+// "3 s", "4 min", "2 h 10 min", "5 d".
+std::string AgeText(Duration age);
+
+// Can `value` be what the signal with this name ("location.latitude") measures? Used by parsers and
+// by replay. Finite and within the range state.proto states; latitude and longitude both exactly 0
+// are refused.
+bool PlausibleValue(std::string_view signal, double value);
+
+}  // namespace latchkey

@@ -1,0 +1,79 @@
+// The topic table: every topic of Latchkey once, with who may write it, who may read it, whether it
+// is retained and how large it may be. Parsing allocates nothing: views point into the input.
+//
+//   lk/1/{fleet}/{car}/state/{group}          lk/1/{fleet}/{car}/pairing/{key id}
+//   lk/1/{fleet}/{car}/presence               lk/1/{fleet}/{car}/pairing/{key id}/answer
+//   lk/1/{fleet}/{car}/keyring                lk/1/{fleet}/{car}/command/{key id}
+//                                             lk/1/{fleet}/{car}/receipt/{key id}
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "proto/types.h"
+
+namespace latchkey {
+
+enum class TopicKind : uint8_t {
+  kState,
+  kPresence,
+  kKeyRing,
+  kPairingClaim,
+  kPairingAnswer,
+  kCommand,
+  kReceipt,
+};
+
+inline constexpr size_t kTopicKindCount = 7;
+
+// One parsed topic name. Views live as long as the parsed string. `fleet`, `car`, `lane` obey their
+// rules.
+struct Topic {
+  TopicKind kind = TopicKind::kState;
+  std::string_view fleet;
+  std::string_view car;
+  std::string_view lane;       // key id; empty where the kind has no lane
+  Group group = Group::kBody;  // kState only
+};
+
+// What the table says of a kind, beside who may write and read (plugins/auth/access.h).
+struct TopicRule {
+  std::string_view word;     // "state", "presence", ...
+  bool retained;             // true: must be retained; false: must not
+  size_t payload_bytes_max;  // larger is refused with REASON_TOO_LARGE
+};
+
+const TopicRule& RuleOf(TopicKind kind);
+
+// nullopt: not one of ours, a wildcard in it, or a name that breaks its rule.
+std::optional<Topic> ParseTopic(std::string_view name);
+
+std::string StateTopic(const CarRef& ref, Group group);
+std::string PresenceTopic(const CarRef& ref);
+std::string KeyRingTopic(const CarRef& ref);
+std::string PairingTopic(const CarRef& ref, const KeyId& lane);
+std::string PairingAnswerTopic(const CarRef& ref, const KeyId& lane);
+std::string CommandTopic(const CarRef& ref, const KeyId& lane);
+std::string ReceiptTopic(const CarRef& ref, const KeyId& lane);
+
+// One parsed subscription filter, `$share/{name}/` taken off. Each level after lk/1 is a fixed
+// word,
+// '+', or ended by '#'. Only filters below lk/1 parse.
+struct Filter {
+  std::string_view share;                 // share name; empty when not shared
+  std::optional<std::string_view> fleet;  // nullopt: wildcard
+  std::optional<std::string_view> car;    // nullopt: wildcard
+  std::string_view
+      rest;  // levels after the car, wildcards included; "#" when the filter ended earlier with '#'
+};
+
+// nullopt: malformed, or could match a topic outside lk/1.
+std::optional<Filter> ParseFilter(std::string_view filter);
+
+// MQTT 5.0 section 4.7: does `filter` (without $share) match `name`?
+bool FilterMatches(std::string_view filter, std::string_view name);
+
+}  // namespace latchkey

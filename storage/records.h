@@ -1,0 +1,88 @@
+// What survives, as types. Key and value bytes are in records.cc; storage/README.md is their
+// grammar.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "latchkey/v1/receipt.pb.h"
+#include "proto/result.h"
+#include "proto/time.h"
+#include "proto/types.h"
+
+namespace latchkey::storage {
+
+// Newest message of one group of one car.
+struct StateRecord {
+  CarRef ref;
+  Group group = Group::kBody;
+  Timestamp received_at;
+  std::string payload;  // v1.StateGroup as carried
+  bool operator==(const StateRecord&) const = default;
+};
+
+// Newest key ring of one car.
+struct RingRecord {
+  CarRef ref;
+  uint64_t version = 0;
+  Timestamp received_at;
+  std::string payload;  // v1.SignedKeyRing as carried
+  bool operator==(const RingRecord&) const = default;
+};
+
+// Newest presence of one car.
+struct PresenceRecord {
+  CarRef ref;
+  Timestamp received_at;
+  std::string payload;  // v1.Presence as carried
+  bool operator==(const PresenceRecord&) const = default;
+};
+
+// One command that the bridge has answered for, until it is forgotten after its outcome.
+struct CommandRecord {
+  CarRef ref;
+  KeyId lane;
+  CommandId id;
+  uint64_t order = 0;  // rises per store: delivery order
+  Timestamp received_at;
+  Timestamp changed_at;  // when `state` was reached
+  v1::ReceiptState state = v1::RECEIPT_STATE_HELD;
+  Reason reason = v1::REASON_UNSPECIFIED;
+  std::string payload;  // v1.SignedCommand as carried; empty once final
+  bool operator==(const CommandRecord&) const = default;
+};
+
+using Record = std::variant<StateRecord, RingRecord, PresenceRecord, CommandRecord>;
+
+// Forgets one command.
+struct EraseCommand {
+  CarRef ref;
+  CommandId id;
+  bool operator==(const EraseCommand&) const = default;
+};
+
+using Change = std::variant<StateRecord, RingRecord, PresenceRecord, CommandRecord, EraseCommand>;
+
+// Schema version this software writes and the oldest it reads.
+inline constexpr uint32_t kSchemaVersion = 1;
+
+// Kinds of record: a column family each.
+enum class Kind : uint8_t { kState, kRing, kPresence, kCommand };
+
+struct KeyValue {
+  Kind kind = Kind::kState;
+  std::string key;
+  std::string value;
+};
+
+// Bytes of a record, and back. Error REASON_MALFORMED: not what Encode writes (bad version byte,
+// short, bad names, checksum).
+KeyValue Encode(const Record& record);
+std::string EncodeKey(const EraseCommand& erase);
+Result<Record> Decode(Kind kind, std::string_view key, std::string_view value);
+// Prefix of all keys of a car within a kind: nothing of another car begins with it.
+std::string KeyPrefix(const CarRef& ref);
+
+}  // namespace latchkey::storage

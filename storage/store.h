@@ -1,0 +1,44 @@
+// The store as the bridge sees it: apply a batch, read records. Everything an engine must offer, no
+// more; each implementation passes storage/store_contract_test.cc.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "proto/result.h"
+#include "storage/records.h"
+
+namespace latchkey::storage {
+
+enum class Durability : uint8_t {
+  kSoon,     // survives a crash of the process; on disk within a second
+  kDurable,  // on disk (fdatasync) before Commit returns
+};
+
+// A point-in-time view. Safe to use from any thread, beside the writer.
+class Reader {
+ public:
+  virtual ~Reader() = default;
+  // Calls `visit` for each record of a kind in key order, `ref` alone or all cars. A record that
+  // does not decode is given to `damaged` (its key and why) and skipped: never served.
+  virtual Result<void> Scan(
+      Kind kind, const std::optional<CarRef>& ref, const std::function<void(const Record&)>& visit,
+      const std::function<void(std::string_view key, const Error&)>& damaged) const = 0;
+};
+
+// Thread rule: Commit and Sync from one thread (the runner); Snapshot from any.
+class Store {
+ public:
+  virtual ~Store() = default;
+  // All changes or none. Error REASON_STORE_UNAVAILABLE with what to do (disk full, I/O error);
+  // nothing of the batch is then promised.
+  virtual Result<void> Commit(std::span<const Change> changes, Durability durability) = 0;
+  // Makes all committed changes durable.
+  virtual Result<void> Sync() = 0;
+  virtual std::unique_ptr<Reader> Snapshot() const = 0;
+};
+
+}  // namespace latchkey::storage

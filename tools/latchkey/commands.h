@@ -1,0 +1,29 @@
+// The subcommands of `latchkey`, one file each; main.cc adds them.
+#pragma once
+
+#include <filesystem>
+
+namespace CLI {
+class App;
+}
+
+namespace latchkey::cli {
+
+// Global options and the exit code: 0 done, 1 refused or failed, 2 usage, 3 timed out waiting.
+struct Context {
+  std::filesystem::path data;  // --data, LATCHKEY_DATA, else ~/.latchkey
+  bool json = false;           // --json
+  int exit_code = 0;
+};
+
+void AddFleet(CLI::App& app, Context& context);  // fleet.cc: fleet init
+void AddFleetSimulate(
+    CLI::App& app,
+    Context& context);  // fleet_simulate.cc: fleet simulate (adds to the `fleet` subcommand)
+void AddCar(CLI::App& app, Context& context);    // car.cc: car add, car run
+void AddPhone(CLI::App& app, Context& context);  // phone.cc: phone init, pair, watch, send, token
+void AddOperator(CLI::App& app, Context& context);  // operator.cc: operator add
+void AddTap(CLI::App& app, Context& context);       // tap.cc
+void AddStatus(CLI::App& app, Context& context);    // status.cc
+
+}  // namespace latchkey::cli

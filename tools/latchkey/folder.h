@@ -1,0 +1,58 @@
+// The data folder: where a cell, its fleets, cars, phones and operators keep their files.
+//
+//   cell.json                 name, host, ports (see Cell)
+//   ca/cell.pem cell.key      cell CA: signs the broker's server certificate and the bridge
+//   broker/                   mosquitto.conf server.pem server.key clients_ca.pem
+//   fleets/{fleet}.pem rings.log mosquitto.db bridge/                   latchkey.toml bridge.pem
+//   bridge.key store/ fleets/{fleet}/           ca.pem ca.key cars/{fleet}/{car}/       car.pem
+//   car.key memory.bin phones/{name}/            phone.key phone.json (label, pairings)
+//   operators/{fleet}/{name}/ operator.pem operator.key
+//   run/                      logs, pid files
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "proto/result.h"
+#include "proto/types.h"
+
+namespace latchkey::cli {
+
+struct Cell {
+  std::string name;    // `aud` of tokens
+  std::string host;    // address of the broker
+  int phone_port = 0;  // TLS
+  int car_port = 0;    // mutual TLS: cars, operators, bridge
+  int http_port = 0;   // bridge, loopback only
+};
+
+class Folder {
+ public:
+  explicit Folder(std::filesystem::path root);
+
+  const std::filesystem::path& root() const { return root_; }
+
+  std::filesystem::path CellCa() const;  // ca/cell.pem
+  std::filesystem::path Broker() const;
+  std::filesystem::path Bridge() const;
+  std::filesystem::path Fleet(const FleetId& fleet) const;
+  std::filesystem::path Car(const CarRef& ref) const;
+  std::filesystem::path Phone(std::string_view name) const;
+  std::filesystem::path Operator(const FleetId& fleet, std::string_view name) const;
+  // Error REASON_MALFORMED: absent or broken; the text says to run `latchkey fleet init`.
+  Result<Cell> LoadCell() const;
+  Result<void> SaveCell(const Cell& cell) const;
+
+ private:
+  std::filesystem::path root_;
+};
+
+// Whole file. Error REASON_STORE_UNAVAILABLE with path and errno text.
+Result<std::string> ReadFile(const std::filesystem::path& path);
+// Replaces a file atomically (temp file, fsync, rename, fsync of the folder). Secret: mode 0600,
+// else 0644.
+enum class Secrecy : uint8_t { kPublic, kSecret };
+Result<void> WriteFile(const std::filesystem::path& path, std::string_view bytes, Secrecy secrecy);
+
+}  // namespace latchkey::cli

@@ -18,6 +18,7 @@ namespace latchkey {
 
 inline constexpr size_t kRingKeysMax = 32;
 inline constexpr size_t kLabelBytesMax = 64;
+inline constexpr size_t kKeyRingBytesMax = 16384;
 
 // Bit of a permission in a mask. Permissions outside 1..31 give 0.
 constexpr uint32_t Bit(v1::Permission permission) {
@@ -50,6 +51,11 @@ struct KeyRing {
 // drive.
 uint32_t PermissionsOf(v1::Role role);
 std::vector<v1::Permission> PermissionList(uint32_t mask);
+
+// A key of the wire, checked: point on the curve, role and permissions known, times and label
+// within bounds; its id is computed from the point. Error REASON_MALFORMED.
+Result<RingKey> KeyFromWire(const v1::Key& key);
+v1::Key KeyToWire(const RingKey& key);
 
 // Serialized SignedKeyRing. `certificate_der` is the car's, `key` its private key.
 std::string SealKeyRing(const KeyRing& ring, const PrivateKey& key,

@@ -16,6 +16,10 @@
 namespace latchkey {
 
 inline constexpr size_t kStateBytesMax = 16384;
+inline constexpr int kExtraSignalsMax = 256;
+inline constexpr int kAppsMax = 64;
+inline constexpr size_t kSignalTextBytesMax = 256;
+inline constexpr size_t kSourceBytesMax = 128;
 inline constexpr Duration kStateAheadMax = std::chrono::minutes(5);
 
 // Which of two messages of one group is newer: time first, then sequence.
@@ -52,8 +56,9 @@ Duration AgeOf(Timestamp observed_at, Timestamp now);
 std::string AgeText(Duration age);
 
 // Can `value` be what the signal with this name ("location.latitude") measures? Used by parsers and
-// by replay. Finite and within the range state.proto states; latitude and longitude both exactly 0
-// are refused.
+// by replay. Finite and within the range of the table in state.cc; a latitude or longitude of
+// exactly 0 is refused, for receivers without a fix report it. A name without a range: any finite
+// value.
 bool PlausibleValue(std::string_view signal, double value);
 
 }  // namespace latchkey

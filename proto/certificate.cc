@@ -1,0 +1,311 @@
+// Identity URIs as a grammar, and X.509 as libcrypto reads it.
+#include "proto/certificate.h"
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <openssl/asn1.h>
+#include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include "proto/keyring.h"
+
+namespace latchkey {
+
+namespace {
+
+template <auto Function>
+struct Free {
+  template <class T>
+  void operator()(T* object) const {
+    Function(object);
+  }
+};
+
+using X509Pointer = std::unique_ptr<X509, Free<X509_free>>;
+using AltNames = std::unique_ptr<GENERAL_NAMES, Free<GENERAL_NAMES_free>>;
+using Number = std::unique_ptr<BIGNUM, Free<BN_free>>;
+using Bio = std::unique_ptr<BIO, Free<BIO_free_all>>;
+
+constexpr std::string_view kUrn = "urn:latchkey:";
+constexpr size_t kCertificateBytesMax = 4096;
+constexpr size_t kPemBytesMax = 65536;
+constexpr size_t kUriBytesMax = 256;
+constexpr size_t kNameCharactersMax = 32;
+
+tl::unexpected<Error> Bad(std::string text) {
+  return Fail(v1::REASON_BAD_CERTIFICATE, std::move(text));
+}
+
+bool IsStaffName(std::string_view text) {
+  return !text.empty() && text.size() <= kNameCharactersMax &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '-' || c == '_';
+         });
+}
+
+std::vector<std::string_view> Split(std::string_view text, char separator) {
+  std::vector<std::string_view> parts;
+  for (;;) {
+    const size_t at = text.find(separator);
+    parts.push_back(text.substr(0, at));
+    if (at == std::string_view::npos) {
+      return parts;
+    }
+    text.remove_prefix(at + 1);
+  }
+}
+
+// nullopt: a word that is no group, or one twice.
+std::optional<uint32_t> ParseGroups(std::string_view text) {
+  uint32_t mask = 0;
+  for (const std::string_view word : Split(text, '+')) {
+    const std::optional<Group> group = ParseGroup(word);
+    if (!group || (mask & Bit(ReadPermission(*group))) != 0) {
+      return std::nullopt;
+    }
+    mask |= Bit(ReadPermission(*group));
+  }
+  return mask;
+}
+
+std::optional<CertificateIdentity> ParseParts(const std::vector<std::string_view>& parts) {
+  if (parts[0] == "car" && parts.size() == 3) {
+    const auto fleet = FleetId::Parse(parts[1]);
+    const auto car = CarId::Parse(parts[2]);
+    if (fleet && car) {
+      return CarIdentity{{*fleet, *car}};
+    }
+  }
+  if (parts[0] == "operator" && parts.size() == 4) {
+    const auto fleet = FleetId::Parse(parts[1]);
+    const auto groups = ParseGroups(parts[3]);
+    if (fleet && groups && IsStaffName(parts[2])) {
+      return OperatorIdentity{*fleet, std::string(parts[2]), *groups};
+    }
+  }
+  if (parts[0] == "bridge" && parts.size() == 2 && IsStaffName(parts[1])) {
+    return BridgeIdentity{std::string(parts[1])};
+  }
+  return std::nullopt;
+}
+
+struct UriWriter {
+  std::string operator()(const CarIdentity& car) const {
+    return "car:" + car.ref.fleet.str() + ":" + car.ref.car.str();
+  }
+
+  std::string operator()(const OperatorIdentity& staff) const {
+    std::string groups;
+    for (const Group group : kGroups) {
+      if ((staff.permissions & Bit(ReadPermission(group))) != 0) {
+        groups += (groups.empty() ? "" : "+") + std::string(ToText(group));
+      }
+    }
+    return "operator:" + staff.fleet.str() + ":" + staff.name + ":" + groups;
+  }
+
+  std::string operator()(const BridgeIdentity& bridge) const { return "bridge:" + bridge.name; }
+};
+
+// nullptr: not exactly one certificate.
+X509Pointer ParseX509(std::string_view der) {
+  if (der.empty() || der.size() > kCertificateBytesMax) {
+    return nullptr;
+  }
+  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+  const auto* end = at + der.size();
+  X509Pointer certificate(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
+  return at == end ? std::move(certificate) : nullptr;
+}
+
+std::optional<Timestamp> ToTimestamp(const ASN1_TIME* time) {
+  std::tm parts{};
+  if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) {
+    return std::nullopt;
+  }
+  const auto day =
+      std::chrono::sys_days(std::chrono::year(parts.tm_year + 1900) /
+                            std::chrono::month(static_cast<unsigned>(parts.tm_mon + 1)) /
+                            std::chrono::day(static_cast<unsigned>(parts.tm_mday)));
+  const auto at = day + std::chrono::hours(parts.tm_hour) + std::chrono::minutes(parts.tm_min) +
+                  std::chrono::seconds(parts.tm_sec);
+  return Timestamp{std::chrono::duration_cast<Duration>(at.time_since_epoch()).count()};
+}
+
+std::optional<std::string> Coordinate(const EVP_PKEY* key, const char* name) {
+  BIGNUM* raw = nullptr;
+  if (EVP_PKEY_get_bn_param(key, name, &raw) != 1) {
+    return std::nullopt;
+  }
+  const Number number(raw);
+  std::string bytes(32, '\0');
+  if (BN_bn2binpad(number.get(), reinterpret_cast<unsigned char*>(bytes.data()), 32) != 32) {
+    return std::nullopt;
+  }
+  return bytes;
+}
+
+std::optional<PublicKey> KeyOf(const X509* certificate) {
+  const EVP_PKEY* key = X509_get0_pubkey(certificate);
+  std::array<char, 64> group{};
+  size_t length = 0;
+  if (key == nullptr || EVP_PKEY_is_a(key, "EC") != 1 ||
+      EVP_PKEY_get_group_name(key, group.data(), group.size(), &length) != 1 ||
+      std::string_view(group.data(), length) != SN_X9_62_prime256v1) {
+    return std::nullopt;
+  }
+  const auto x = Coordinate(key, OSSL_PKEY_PARAM_EC_PUB_X);
+  const auto y = Coordinate(key, OSSL_PKEY_PARAM_EC_PUB_Y);
+  if (!x || !y) {
+    return std::nullopt;
+  }
+  auto point = PublicKey::FromCoordinates(*x, *y);
+  return point ? std::optional<PublicKey>(std::move(*point)) : std::nullopt;
+}
+
+// The one Latchkey URI of the certificate. Empty: none, or more than one.
+std::string UriOf(const X509* certificate) {
+  int found = 0;
+  const AltNames names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificate, NID_subject_alt_name, &found, nullptr)));
+  std::string uri;
+  if (names == nullptr) {  // absent, twice, or broken
+    return uri;
+  }
+  for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type != GEN_URI) {
+      continue;
+    }
+    const ASN1_IA5STRING* text = name->d.uniformResourceIdentifier;
+    const std::string_view value(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+                                 static_cast<size_t>(ASN1_STRING_length(text)));
+    if (value.substr(0, kUrn.size()) != kUrn) {
+      continue;
+    }
+    if (!uri.empty()) {
+      return {};
+    }
+    uri = value;
+  }
+  return uri;
+}
+
+Result<void> CheckTimes(const X509* certificate, std::string_view what, Timestamp now) {
+  const auto begin = ToTimestamp(X509_get0_notBefore(certificate));
+  const auto end = ToTimestamp(X509_get0_notAfter(certificate));
+  if (!begin || !end) {
+    return Bad(std::string(what) + " has no readable validity: have it issued again");
+  }
+  if (now < *begin) {
+    return Bad(std::string(what) + " is not valid yet: check the clock");
+  }
+  if (now > *end) {
+    return Bad(std::string(what) + " has expired: have a new one issued");
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string ToUri(const CertificateIdentity& identity) {
+  return std::string(kUrn) + std::visit(UriWriter{}, identity);
+}
+
+Result<CertificateIdentity> ParseIdentityUri(std::string_view uri) {
+  if (uri.size() <= kUriBytesMax && uri.substr(0, kUrn.size()) == kUrn) {
+    auto identity = ParseParts(Split(uri.substr(kUrn.size()), ':'));
+    if (identity) {
+      return std::move(*identity);
+    }
+  }
+  return Bad(
+      "not a Latchkey identity: want urn:latchkey:car:FLEET:CAR, "
+      "urn:latchkey:operator:FLEET:NAME:GROUPS or urn:latchkey:bridge:NAME");
+}
+
+Result<Certificate> Certificate::FromDer(std::string_view der) {
+  const X509Pointer x509 = ParseX509(der);
+  if (x509 == nullptr) {
+    return Bad("certificate does not parse: give one X.509 certificate of at most 4096 bytes");
+  }
+  const std::string uri = UriOf(x509.get());
+  if (uri.empty()) {
+    return Bad("certificate has not exactly one urn:latchkey: URI as subjectAltName");
+  }
+  LK_TRY(CertificateIdentity identity, ParseIdentityUri(uri));
+  std::optional<PublicKey> key = KeyOf(x509.get());
+  if (!key) {
+    return Bad("certificate's key is not P-256");
+  }
+  const auto begin = ToTimestamp(X509_get0_notBefore(x509.get()));
+  const auto end = ToTimestamp(X509_get0_notAfter(x509.get()));
+  if (!begin || !end) {
+    return Bad("certificate has no readable validity");
+  }
+  return Certificate{std::string(der), std::move(identity), std::move(*key), *begin, *end};
+}
+
+Result<Certificate> Certificate::FromPem(std::string_view pem) {
+  LK_TRY(const std::string der, PemToDer(pem));
+  return FromDer(der);
+}
+
+Result<std::string> PemToDer(std::string_view pem) {
+  if (pem.size() > kPemBytesMax) {
+    return Bad("certificate file is too large");
+  }
+  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  LK_ASSERT(bio != nullptr);
+  const X509Pointer x509(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+  if (x509 == nullptr) {
+    return Bad("no PEM certificate found");
+  }
+  unsigned char* raw = nullptr;
+  const int length = i2d_X509(x509.get(), &raw);
+  if (length <= 0) {
+    return Bad("certificate cannot be encoded");
+  }
+  std::string der(reinterpret_cast<const char*>(raw), static_cast<size_t>(length));
+  OPENSSL_free(raw);
+  return der;
+}
+
+Result<void> CheckSignedBy(std::string_view der, std::string_view ca_der, Timestamp now) {
+  const X509Pointer leaf = ParseX509(der);
+  const X509Pointer ca = ParseX509(ca_der);
+  if (leaf == nullptr || ca == nullptr) {
+    return Bad(leaf == nullptr ? "certificate does not parse" : "CA certificate does not parse");
+  }
+  const uint32_t flags = X509_get_extension_flags(ca.get());
+  if ((flags & EXFLAG_CA) == 0 || (flags & EXFLAG_INVALID) != 0 ||
+      (X509_get_key_usage(ca.get()) & KU_KEY_CERT_SIGN) == 0) {
+    return Bad("the issuing certificate is not a CA");
+  }
+  if ((X509_get_extension_flags(leaf.get()) & (EXFLAG_INVALID | EXFLAG_CRITICAL)) != 0) {
+    return Bad("certificate has an extension that is broken, or critical and not known");
+  }
+  if (X509_NAME_cmp(X509_get_issuer_name(leaf.get()), X509_get_subject_name(ca.get())) != 0) {
+    return Bad("certificate names another issuer than this CA");
+  }
+  EVP_PKEY* ca_key = X509_get0_pubkey(ca.get());
+  if (ca_key == nullptr || X509_verify(leaf.get(), ca_key) != 1) {
+    return Bad("certificate is not signed by this CA");
+  }
+  LK_CHECK(CheckTimes(leaf.get(), "certificate", now));
+  return CheckTimes(ca.get(), "CA certificate", now);
+}
+
+}  // namespace latchkey

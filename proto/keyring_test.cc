@@ -1,0 +1,232 @@
+// Key rings: who may write one, what must stand in it, and what a key on it may do when.
+#include "proto/keyring.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "tests/support/wire_fixtures.h"
+
+namespace latchkey {
+namespace {
+
+using testing::kNow;
+using testing::kSecond;
+using testing::Said;
+
+struct World {
+  testing::TestCar car = testing::MakeTestCar("f1", "car1");
+  PrivateKey owner = PrivateKey::Generate();
+  PrivateKey guest = PrivateKey::Generate();
+  KeyRing ring{car.ref,
+               7,
+               kNow,
+               {testing::OnRing(owner.Public(), v1::ROLE_OWNER),
+                testing::OnRing(guest.Public(), v1::ROLE_GUEST)}};
+
+  v1::KeyRing Body() const {
+    v1::KeyRing body;
+    body.set_fleet("f1");
+    body.set_car("car1");
+    body.set_version(7);
+    body.set_written_at_ms(static_cast<uint64_t>(kNow.ms));
+    for (const RingKey& key : ring.keys) {
+      *body.add_keys() = KeyToWire(key);
+    }
+    return body;
+  }
+
+  std::string Sealed() const { return SealKeyRing(ring, car.key, car.certificate_der); }
+};
+
+TEST_CASE("keyring: a sealed ring opens to the same ring") {
+  const World w;
+  const Result<KeyRing> opened = OpenKeyRing(w.Sealed(), w.car.ca_der, kNow);
+  REQUIRE(opened);
+  CHECK(*opened == w.ring);
+  const Result<KeyRing> of = OpenKeyRingOf(w.Sealed(), w.car.key.Public());
+  REQUIRE(of);
+  CHECK(*of == w.ring);
+  CHECK(FleetOfKeyRing(w.Sealed()).value().str() == "f1");
+}
+
+TEST_CASE("keyring: an empty ring, as after a factory reset, is a ring") {
+  World w;
+  w.ring.keys.clear();
+  CHECK(OpenKeyRing(w.Sealed(), w.car.ca_der, kNow).value().keys.empty());
+}
+
+TEST_CASE("keyring: who is not a car of the fleet's CA writes no ring") {
+  const World w;
+  const testing::TestCar stranger = testing::MakeTestCar("f1", "car1");
+  const auto [operator_der, operator_key] = testing::Issue(
+      OperatorIdentity{w.car.ref.fleet, "ann", Bit(v1::PERMISSION_READ_ENERGY)}, w.car.ca);
+  const std::string body = w.Body().SerializeAsString();
+  CHECK(Said(OpenKeyRing("\xff\xff", w.car.ca_der, kNow)) == "REASON_MALFORMED");
+  CHECK(Said(OpenKeyRing(std::string(kKeyRingBytesMax + 1, '\0'), w.car.ca_der, kNow)) ==
+        "REASON_MALFORMED");
+  CHECK(Said(OpenKeyRing("", w.car.ca_der, kNow)) == "REASON_BAD_CERTIFICATE");
+  CHECK(Said(OpenKeyRing(testing::SignBody(body, operator_key, operator_der), w.car.ca_der,
+                         kNow)) == "REASON_BAD_CERTIFICATE");
+  CHECK(Said(OpenKeyRing(w.Sealed(), stranger.ca_der, kNow)) == "REASON_BAD_CERTIFICATE");
+  CHECK(Said(OpenKeyRing(testing::SignBody(body, stranger.key, w.car.certificate_der), w.car.ca_der,
+                         kNow)) == "REASON_BAD_SIGNATURE");
+  CHECK(Said(FleetOfKeyRing("\xff")) == "REASON_MALFORMED");
+  CHECK(Said(FleetOfKeyRing("")) == "REASON_BAD_CERTIFICATE");
+}
+
+TEST_CASE("keyring: the certificate's time counts only when a time is given") {
+  const World w;
+  const Timestamp later = kNow + std::chrono::hours(24 * 31);
+  CHECK(Said(OpenKeyRing(w.Sealed(), w.car.ca_der, later)) == "REASON_BAD_CERTIFICATE");
+  CHECK(Said(OpenKeyRing(w.Sealed(), w.car.ca_der, std::nullopt)) == "allowed");
+}
+
+TEST_CASE("keyring: a paired phone takes rings of its car's key only") {
+  const World w;
+  const PrivateKey other = PrivateKey::Generate();
+  CHECK(Said(OpenKeyRingOf("\xff", w.car.key.Public())) == "REASON_MALFORMED");
+  CHECK(Said(OpenKeyRingOf(w.Sealed(), other.Public())) == "REASON_BAD_CERTIFICATE");
+  CHECK(Said(OpenKeyRingOf(
+            testing::SignBody(w.Body().SerializeAsString(), other, w.car.certificate_der),
+            w.car.key.Public())) == "REASON_BAD_SIGNATURE");
+}
+
+struct BodyCase {
+  const char* what;
+  std::function<void(v1::KeyRing&)> change;
+  const char* said;
+};
+
+void FillWithKeys(v1::KeyRing& body, int count) {
+  body.clear_keys();
+  for (int i = 0; i < count; ++i) {
+    *body.add_keys() = KeyToWire(testing::OnRing(PrivateKey::Generate().Public(), v1::ROLE_DRIVER));
+  }
+}
+
+TEST_CASE("keyring: a body that breaks a rule is refused though its signature is right") {
+  const World w;
+  const PublicKey owner = w.owner.Public();
+  const std::string uncompressed = "\x04" + owner.X() + owner.Y();
+  const std::vector<BodyCase> cases = {
+      {"untouched", [](v1::KeyRing&) {}, "allowed"},
+      {"other fleet", [](v1::KeyRing& b) { b.set_fleet("f2"); }, "REASON_WRONG_CAR"},
+      {"other car", [](v1::KeyRing& b) { b.set_car("car2"); }, "REASON_WRONG_CAR"},
+      {"version 0", [](v1::KeyRing& b) { b.set_version(0); }, "REASON_MALFORMED"},
+      {"time too large", [](v1::KeyRing& b) { b.set_written_at_ms(~0ULL); }, "REASON_MALFORMED"},
+      {"32 keys", [](v1::KeyRing& b) { FillWithKeys(b, 32); }, "allowed"},
+      {"33 keys", [](v1::KeyRing& b) { FillWithKeys(b, 33); }, "REASON_FULL"},
+      {"key twice", [](v1::KeyRing& b) { *b.add_keys() = b.keys(0); }, "REASON_MALFORMED"},
+      {"empty key", [](v1::KeyRing& b) { b.mutable_keys(0)->clear_public_key(); },
+       "REASON_MALFORMED"},
+      {"not on the curve",
+       [](v1::KeyRing& b) { b.mutable_keys(0)->set_public_key("\x02" + std::string(32, '\xff')); },
+       "REASON_MALFORMED"},
+      {"65-byte point", [&](v1::KeyRing& b) { b.mutable_keys(0)->set_public_key(uncompressed); },
+       "REASON_MALFORMED"},
+      {"no role", [](v1::KeyRing& b) { b.mutable_keys(0)->clear_role(); }, "REASON_MALFORMED"},
+      {"unknown role",
+       [](v1::KeyRing& b) { b.mutable_keys(0)->set_role(static_cast<v1::Role>(99)); },
+       "REASON_MALFORMED"},
+      {"permission 0",
+       [](v1::KeyRing& b) { b.mutable_keys(0)->add_permissions(v1::PERMISSION_UNSPECIFIED); },
+       "REASON_MALFORMED"},
+      {"unknown permission",
+       [](v1::KeyRing& b) { b.mutable_keys(0)->add_permissions(static_cast<v1::Permission>(31)); },
+       "REASON_MALFORMED"},
+      {"too many permissions",
+       [](v1::KeyRing& b) {
+         for (int i = 0; i < 33; ++i) {
+           b.mutable_keys(0)->add_permissions(v1::PERMISSION_OPEN);
+         }
+       },
+       "REASON_MALFORMED"},
+      {"window time too large", [](v1::KeyRing& b) { b.mutable_keys(0)->set_not_after_ms(~0ULL); },
+       "REASON_MALFORMED"},
+      {"label of 64 bytes",
+       [](v1::KeyRing& b) { b.mutable_keys(0)->set_label(std::string(64, 'x')); }, "allowed"},
+      {"label of 65 bytes",
+       [](v1::KeyRing& b) { b.mutable_keys(0)->set_label(std::string(65, 'x')); },
+       "REASON_MALFORMED"},
+  };
+  for (const BodyCase& c : cases) {
+    CAPTURE(c.what);
+    v1::KeyRing body = w.Body();
+    c.change(body);
+    const std::string bytes =
+        testing::SignBody(body.SerializeAsString(), w.car.key, w.car.certificate_der);
+    CHECK(Said(OpenKeyRing(bytes, w.car.ca_der, kNow)) == c.said);
+  }
+  const std::string broken = testing::SignBody("\xff", w.car.key, w.car.certificate_der);
+  CHECK(Said(OpenKeyRing(broken, w.car.ca_der, kNow)) == "REASON_MALFORMED");
+  const std::string not_utf8 = testing::SignBody("\x0a\x01\xff", w.car.key, w.car.certificate_der);
+  CHECK(Said(OpenKeyRing(not_utf8, w.car.ca_der, kNow)) == "REASON_MALFORMED");
+}
+
+TEST_CASE("keyring: no damaged copy of a ring opens as anything else") {
+  const World w;
+  const PublicKey car_key = w.car.key.Public();
+  testing::ForEachDamaged(w.Sealed(), [&](const std::string& damaged) {
+    CHECK_FALSE(OpenKeyRing(damaged, w.car.ca_der, kNow).has_value());
+    // Who knows the car's key does not read the CA's signature, so damage there is no damage.
+    const Result<KeyRing> of = OpenKeyRingOf(damaged, car_key);
+    CHECK((!of || *of == w.ring));
+  });
+}
+
+TEST_CASE("keyring: a key may what its permissions say, inside its window") {
+  World w;
+  const KeyId guest = w.guest.Public().Id();
+  w.ring.keys[1].not_before = kNow;
+  w.ring.keys[1].not_after = kNow + 10 * kSecond;
+
+  struct Case {
+    const char* what;
+    KeyId key;
+    v1::Permission permission;
+    Timestamp now;
+    const char* said;
+  };
+
+  const std::vector<Case> cases = {
+      {"stranger", PrivateKey::Generate().Public().Id(), v1::PERMISSION_CLOSE, kNow,
+       "REASON_NOT_ON_RING"},
+      {"a ms early", guest, v1::PERMISSION_CLOSE, {kNow.ms - 1}, "REASON_OUTSIDE_WINDOW"},
+      {"at its beginning", guest, v1::PERMISSION_CLOSE, kNow, "allowed"},
+      {"a ms before its end", guest, v1::PERMISSION_CLOSE, {kNow.ms + 9999}, "allowed"},
+      {"at its end", guest, v1::PERMISSION_CLOSE, {kNow.ms + 10000}, "REASON_OUTSIDE_WINDOW"},
+      {"window before permission", guest, v1::PERMISSION_OPEN, {0}, "REASON_OUTSIDE_WINDOW"},
+      {"without the permission", guest, v1::PERMISSION_OPEN, kNow, "REASON_NOT_PERMITTED"},
+      {"permission 0", guest, v1::PERMISSION_UNSPECIFIED, kNow, "REASON_NOT_PERMITTED"},
+      {"owner, no window", w.owner.Public().Id(), v1::PERMISSION_KEYS, {1}, "allowed"},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.what);
+    CHECK(Said(May(w.ring, c.key, c.permission, c.now)) == c.said);
+  }
+}
+
+TEST_CASE("keyring: roles get what the design gives them, and masks turn into lists and back") {
+  const uint32_t owner = PermissionsOf(v1::ROLE_OWNER);
+  CHECK(PermissionList(owner).size() == 14);
+  CHECK(PermissionsOf(v1::ROLE_DRIVER) == (owner & ~Bit(v1::PERMISSION_KEYS)));
+  CHECK(PermissionsOf(v1::ROLE_FLEET) == owner);
+  const uint32_t guest = PermissionsOf(v1::ROLE_GUEST);
+  CHECK((guest & Bit(v1::PERMISSION_OPEN)) == 0);
+  CHECK((guest & Bit(v1::PERMISSION_READ_LOCATION)) == 0);
+  CHECK((guest & Bit(v1::PERMISSION_READ_ENERGY)) != 0);
+  CHECK(PermissionsOf(v1::ROLE_UNSPECIFIED) == 0);
+  CHECK(PermissionsOf(static_cast<v1::Role>(99)) == 0);
+  CHECK(PermissionList(0xffffffffU).size() == 14);
+  uint32_t again = 0;
+  for (const v1::Permission permission : PermissionList(guest)) {
+    again |= Bit(permission);
+  }
+  CHECK(again == guest);
+}
+
+}  // namespace
+}  // namespace latchkey

@@ -1,0 +1,235 @@
+// Pairing: the QR text, and that neither a claim nor an answer passes without the secret.
+#include "proto/pairing.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "tests/support/wire_fixtures.h"
+
+namespace latchkey {
+namespace {
+
+using testing::kNow;
+using testing::Said;
+
+struct World {
+  testing::TestCar car = testing::MakeTestCar("f1", "car1");
+  PrivateKey phone = PrivateKey::Generate();
+  PairingOffer offer{"broker.example", 8883, "cell1", car.ref, std::string(16, 's')};
+  std::string nonce = std::string(16, 'n');
+  std::string label = "Ann's phone";
+
+  KeyId Lane() const { return phone.Public().Id(); }
+
+  std::string ClaimBytes() const { return MakeClaim(offer, phone.Public(), nonce, label); }
+
+  std::string Ring(const CarRef& ref, const PublicKey& on_it) const {
+    const KeyRing ring{ref, 1, kNow, {testing::OnRing(on_it, v1::ROLE_OWNER)}};
+    return SealKeyRing(ring, car.key, car.certificate_der);
+  }
+
+  std::string AnswerBytes(const std::string& ring) const {
+    return MakeAnswer(offer, Claim{phone.Public(), nonce, label}, ring);
+  }
+
+  Result<Paired> Check(const std::string& answer) const {
+    return CheckAnswer(answer, offer, phone.Public(), nonce, label);
+  }
+};
+
+TEST_CASE("pairing: phone and car meet and each knows the other") {
+  const World w;
+  const Result<Claim> claim = CheckClaim(w.ClaimBytes(), w.offer, w.Lane());
+  REQUIRE(claim);
+  CHECK(claim->label == w.label);
+  CHECK(claim->key.Id() == w.Lane());
+  const std::string ring = w.Ring(w.car.ref, claim->key);
+  const Result<Paired> paired = w.Check(MakeAnswer(w.offer, *claim, ring));
+  REQUIRE(paired);
+  CHECK(paired->ring.Find(w.Lane()) != nullptr);
+  CHECK(paired->car_key.ToPoint() == w.car.key.Public().ToPoint());
+  CHECK(paired->car_certificate == w.car.certificate_der);
+}
+
+TEST_CASE("pairing: the QR text is read back, whatever the order of its keys") {
+  const World w;
+  const std::string text = ToQrText(w.offer);
+  CHECK(text ==
+        "latchkey://pair?v=1&h=broker.example&p=8883&cell=cell1&f=f1&c=car1"
+        "&s=c3Nzc3Nzc3Nzc3Nzc3Nzcw");
+  for (const std::string& each :
+       {text, std::string("latchkey://pair?s=c3Nzc3Nzc3Nzc3Nzc3Nzcw&c=car1&f=f1&cell=cell1&p=8883"
+                          "&h=broker.example&v=1")}) {
+    const Result<PairingOffer> offer = ParseQrText(each);
+    REQUIRE(offer);
+    CHECK(offer->host == w.offer.host);
+    CHECK(offer->port == w.offer.port);
+    CHECK(offer->cell == w.offer.cell);
+    CHECK(offer->ref == w.offer.ref);
+    CHECK(offer->secret == w.offer.secret);
+  }
+}
+
+TEST_CASE("pairing: a QR text with anything missing, doubled, foreign or out of range is refused") {
+  const std::string good =
+      "latchkey://pair?v=1&h=h&p=1&cell=c&f=f1&c=car1&s=c3Nzc3Nzc3Nzc3Nzc3Nzcw";
+  REQUIRE(ParseQrText(good));
+  const auto replaced = [&good](const std::string& from, const std::string& to) {
+    std::string text = good;
+    return text.replace(text.find(from), from.size(), to);
+  };
+  const std::vector<std::string> bad = {
+      "",
+      "latchkey://pair?",
+      "latchkey://pair",
+      "https://pair?v=1",
+      good + "&",
+      good + "&x=1",
+      good + "&v=1",
+      good + std::string(600, 'A'),
+      replaced("&p=1", ""),
+      replaced("v=1", "v=2"),
+      replaced("v=1", "p=1"),
+      replaced("v=1", "v"),
+      replaced("h=h", "h="),
+      replaced("h=h", "h=a b"),
+      replaced("h=h", "h=" + std::string(254, 'a')),
+      replaced("p=1", "p="),
+      replaced("p=1", "p=0"),
+      replaced("p=1", "p=-1"),
+      replaced("p=1", "p=+1"),
+      replaced("p=1", "p=01"),
+      replaced("p=1", "p=65536"),
+      replaced("p=1", "p=1x"),
+      replaced("p=1", "p=99999999999999999999"),
+      replaced("cell=c", "cell=c/d"),
+      replaced("f=f1", "f=F1"),
+      replaced("c=car1", "c=car+1"),
+      replaced("s=c3", "s=c"),
+      replaced("s=c3", "s=%%"),
+      replaced("s=c3Nzc3Nzc3Nzc3Nzc3Nzcw", "s="),
+  };
+  for (const std::string& text : bad) {
+    CAPTURE(text);
+    CHECK(Said(ParseQrText(text)) == "REASON_MALFORMED");
+  }
+  CHECK(ParseQrText(replaced("p=1", "p=65535")));
+}
+
+TEST_CASE("pairing: a claim passes only from its own lane and with the secret") {
+  const World w;
+  const std::string good = w.ClaimBytes();
+
+  struct Case {
+    const char* what;
+    std::function<void(v1::PairingClaim&)> change;
+    const char* said;
+  };
+
+  const std::vector<Case> cases = {
+      {"untouched", [](v1::PairingClaim&) {}, "allowed"},
+      {"no key", [](v1::PairingClaim& c) { c.clear_public_key(); }, "REASON_MALFORMED"},
+      {"not a point",
+       [](v1::PairingClaim& c) { c.set_public_key("\x02" + std::string(32, '\xff')); },
+       "REASON_MALFORMED"},
+      {"short nonce", [](v1::PairingClaim& c) { c.set_nonce("n"); }, "REASON_MALFORMED"},
+      {"short proof", [](v1::PairingClaim& c) { c.set_proof("p"); }, "REASON_MALFORMED"},
+      {"long label", [](v1::PairingClaim& c) { c.set_label(std::string(65, 'x')); },
+       "REASON_MALFORMED"},
+      {"another's key",
+       [](v1::PairingClaim& c) { c.set_public_key(PrivateKey::Generate().Public().ToPoint()); },
+       "REASON_WRONG_LANE"},
+      {"other nonce", [](v1::PairingClaim& c) { c.set_nonce(std::string(16, 'm')); },
+       "REASON_BAD_PROOF"},
+      {"other label", [](v1::PairingClaim& c) { c.set_label("Bob"); }, "REASON_BAD_PROOF"},
+      {"other proof", [](v1::PairingClaim& c) { c.set_proof(std::string(32, 'p')); },
+       "REASON_BAD_PROOF"},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.what);
+    v1::PairingClaim wire;
+    REQUIRE(wire.ParseFromString(good));
+    c.change(wire);
+    CHECK(Said(CheckClaim(wire.SerializeAsString(), w.offer, w.Lane())) == c.said);
+  }
+  CHECK(Said(CheckClaim("\xff", w.offer, w.Lane())) == "REASON_MALFORMED");
+  PairingOffer other_secret = w.offer;
+  other_secret.secret[0] = 'x';
+  CHECK(Said(CheckClaim(good, other_secret, w.Lane())) == "REASON_BAD_PROOF");
+  PairingOffer other_car = w.offer;
+  other_car.ref = testing::Ref("f1", "car2");
+  CHECK(Said(CheckClaim(good, other_car, w.Lane())) == "REASON_BAD_PROOF");
+}
+
+TEST_CASE("pairing: no damaged claim or answer passes") {
+  const World w;
+  testing::ForEachDamaged(w.ClaimBytes(), [&](const std::string& damaged) {
+    CHECK_FALSE(CheckClaim(damaged, w.offer, w.Lane()).has_value());
+  });
+  const std::string answer = w.AnswerBytes(w.Ring(w.car.ref, w.phone.Public()));
+  testing::ForEachDamaged(answer, [&](const std::string& damaged) {
+    // The text and an unset field's default are not under the proof; everything believed is.
+    const Result<Paired> paired = w.Check(damaged);
+    CHECK((!paired || paired->car_certificate == w.car.certificate_der));
+  });
+}
+
+TEST_CASE("pairing: an answer passes only with the secret, for this claim, car and phone") {
+  const World w;
+  const std::string good = w.AnswerBytes(w.Ring(w.car.ref, w.phone.Public()));
+  CHECK(Said(w.Check(good)) == "allowed");
+  CHECK(Said(w.Check("\xff")) == "REASON_MALFORMED");
+  CHECK(Said(w.Check("")) == "REASON_MALFORMED");
+  v1::PairingAnswer unknown;
+  unknown.set_nonce(w.nonce);
+  unknown.set_reason(static_cast<v1::Reason>(999));
+  CHECK(Said(w.Check(unknown.SerializeAsString())) == "REASON_MALFORMED");
+  CHECK(Said(CheckAnswer(good, w.offer, w.phone.Public(), std::string(16, 'x'), w.label)) ==
+        "REASON_WRONG_LANE");
+  CHECK(Said(w.Check(MakeRefusal(w.nonce, v1::REASON_DECLINED))) == "REASON_DECLINED");
+  CHECK(Said(w.Check(MakeRefusal(w.nonce, v1::REASON_NO_OFFER))) == "REASON_NO_OFFER");
+  PairingOffer other_secret = w.offer;
+  other_secret.secret[15] = 'x';
+  CHECK(Said(CheckAnswer(good, other_secret, w.phone.Public(), w.nonce, w.label)) ==
+        "REASON_BAD_PROOF");
+  v1::PairingAnswer unproven;
+  REQUIRE(unproven.ParseFromString(good));
+  unproven.clear_proof();
+  CHECK(Said(w.Check(unproven.SerializeAsString())) == "REASON_BAD_PROOF");
+  v1::PairingAnswer empty;
+  empty.set_nonce(w.nonce);
+  CHECK(Said(w.Check(empty.SerializeAsString())) == "REASON_BAD_PROOF");
+}
+
+TEST_CASE("pairing: an answer with the secret but a ring that is not right is refused") {
+  const World w;
+  const PublicKey phone = w.phone.Public();
+  const testing::TestCar other = testing::MakeTestCar("f1", "car2");
+  const KeyRing others_ring{other.ref, 1, kNow, {testing::OnRing(phone, v1::ROLE_OWNER)}};
+  const std::string others = SealKeyRing(others_ring, other.key, other.certificate_der);
+  CHECK(Said(w.Check(w.AnswerBytes(others))) == "REASON_WRONG_CAR");
+  CHECK(Said(w.Check(w.AnswerBytes(w.Ring(other.ref, phone)))) == "REASON_WRONG_CAR");
+  CHECK(Said(w.Check(w.AnswerBytes(w.Ring(w.car.ref, w.car.key.Public())))) ==
+        "REASON_NOT_ON_RING");
+  v1::SignedKeyRing ring;
+  REQUIRE(ring.ParseFromString(w.Ring(w.car.ref, phone)));
+  ring.set_signature(std::string(64, 'x'));
+  CHECK(Said(w.Check(w.AnswerBytes(ring.SerializeAsString()))) == "REASON_BAD_SIGNATURE");
+  ring.clear_certificate();
+  CHECK(Said(w.Check(w.AnswerBytes(ring.SerializeAsString()))) == "REASON_BAD_CERTIFICATE");
+}
+
+TEST_CASE("pairing: making what cannot be is our own fault") {
+  const World w;
+  PairingOffer bad = w.offer;
+  bad.port = 0;
+  CHECK_THROWS_AS(ToQrText(bad), Fault);
+  CHECK_THROWS_AS(MakeClaim(w.offer, w.phone.Public(), "short", ""), Fault);
+  CHECK_THROWS_AS(MakeRefusal(w.nonce, v1::REASON_UNSPECIFIED), Fault);
+}
+
+}  // namespace
+}  // namespace latchkey

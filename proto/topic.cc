@@ -4,6 +4,11 @@
 #include <algorithm>
 #include <array>
 
+#include "proto/command.h"
+#include "proto/keyring.h"
+#include "proto/receipt.h"
+#include "proto/state.h"
+
 namespace latchkey {
 
 namespace {
@@ -15,13 +20,13 @@ constexpr size_t kFilterBytesMax = 512;  // room for a share name
 
 // By TopicKind.
 constexpr std::array<TopicRule, kTopicKindCount> kRules = {{
-    {"state", true, 16384},
+    {"state", true, kStateBytesMax},
     {"presence", true, 256},
-    {"keyring", true, 8192},
-    {"pairing", false, 512},
-    {"answer", false, 9216},
-    {"command", false, 4096},
-    {"receipt", false, 1024},
+    {"keyring", true, kKeyRingBytesMax},
+    {"pairing", false, 1024},
+    {"answer", false, kKeyRingBytesMax + 1024},
+    {"command", false, kCommandBytesMax},
+    {"receipt", false, kReceiptBytesMax},
 }};
 
 // Takes the text up to the next '/' off `rest`; `more` says whether there was a '/'.

@@ -1,0 +1,509 @@
+// The tools' door to paho. The C client is used and not its C++ wrapper: the wrapper hides which
+// filter of a SUBACK was refused and loses MQTT 5 options when its structures are copied.
+//
+// Thread rule: paho's threads run the callbacks below; they only put events into the queue and
+// never call paho. A callback waits only when the queue is full, briefly, and then gives the
+// message back to paho, which calls again: the loop that empties the queue may itself need paho's
+// lock.
+#include "tools/mqtt/link.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+
+#include <MQTTAsync.h>
+
+#include "tools/mqtt/queue.h"
+
+namespace latchkey::tools {
+
+namespace {
+
+constexpr int kConnectTimeoutSeconds = 10;
+constexpr auto kFullWait = std::chrono::milliseconds(100);
+constexpr auto kDisconnectWait = std::chrono::seconds(2);
+constexpr int kNoAnswer = -1;      // the connection ended first; that is its own event
+constexpr int kFirstError = 0x80;  // MQTT 5.0 section 2.4: reason codes from here on are failures
+
+struct Session;
+
+// One request that waits for its answer.
+struct Request {
+  Session* session = nullptr;
+  std::string topic;   // of a publish
+  size_t filters = 0;  // of a subscribe
+};
+
+// What paho's callbacks know of a link.
+struct Session {
+  Session(Queue& q, size_t i) : queue(q), index(i) {}
+
+  LinkEvent Event(LinkEvent::Kind kind) const {
+    LinkEvent event;
+    event.link = index;
+    event.kind = kind;
+    return event;
+  }
+
+  void Lost(int reason_code, std::string text) {
+    {
+      const std::scoped_lock lock(mutex);
+      if (closing || !(connected || connecting)) {
+        return;
+      }
+      connected = false;
+      connecting = false;
+    }
+    LinkEvent event = Event(LinkEvent::Kind::kDisconnected);
+    event.reason_code = reason_code;
+    event.text = std::move(text);
+    queue.Put(std::move(event));
+  }
+
+  Request* Add(std::string topic, size_t filters) {
+    auto request = std::make_unique<Request>(Request{this, std::move(topic), filters});
+    Request* const key = request.get();
+    const std::scoped_lock lock(mutex);
+    requests.emplace(key, std::move(request));
+    return key;
+  }
+
+  std::unique_ptr<Request> Take(void* key) {
+    const std::scoped_lock lock(mutex);
+    const auto found = requests.find(static_cast<Request*>(key));
+    if (found == requests.end()) {
+      return nullptr;
+    }
+    std::unique_ptr<Request> request = std::move(found->second);
+    requests.erase(found);
+    return request;
+  }
+
+  Queue& queue;
+  const size_t index;
+  std::mutex mutex;
+  std::condition_variable closed;
+  bool connecting = false;
+  bool connected = false;
+  bool closing = false;      // our own Disconnect: what ends now is not news
+  bool disconnected = true;  // paho has said that the connection is gone
+  std::unordered_map<const Request*, std::unique_ptr<Request>> requests;
+};
+
+Session& SessionOf(void* context) {
+  return *static_cast<Session*>(context);
+}
+
+std::string TextOf(const char* text, const char* otherwise) {
+  return text != nullptr && *text != '\0' ? text : otherwise;
+}
+
+// Nothing may leave a callback: paho is C.
+template <class Body>
+void Guarded(Body body) noexcept {
+  try {
+    body();
+  } catch (...) {  // out of memory: the event is lost, the caller's deadline notices
+    return;
+  }
+}
+
+// What a failure says of the server's answer, 0: there was none.
+int AnswerOf(const MQTTAsync_failureData* response) {
+  return response != nullptr && response->code > 0 ? response->code : 0;
+}
+
+int AnswerOf(const MQTTAsync_failureData5* response) {
+  const int reason = response != nullptr ? static_cast<int>(response->reasonCode) : 0;
+  return reason >= kFirstError ? reason : 0;
+}
+
+template <class Success>
+void OnConnectSuccess(void* context, Success* /*response*/) {
+  Guarded([context] {
+    Session& session = SessionOf(context);
+    {
+      const std::scoped_lock lock(session.mutex);
+      session.connecting = false;
+      session.connected = true;
+      session.disconnected = false;
+    }
+    session.queue.Put(session.Event(LinkEvent::Kind::kConnected));
+  });
+}
+
+template <class Failure>
+void OnConnectFailure(void* context, Failure* response) {
+  Guarded([context, response] {
+    Session& session = SessionOf(context);
+    {
+      const std::scoped_lock lock(session.mutex);
+      session.connecting = false;
+      session.connected = false;
+    }
+    const int answer = AnswerOf(response);
+    LinkEvent event =
+        session.Event(answer > 0 ? LinkEvent::Kind::kRefused : LinkEvent::Kind::kDisconnected);
+    event.reason_code = answer;
+    event.text = TextOf(response != nullptr ? response->message : nullptr,
+                        answer > 0 ? "the broker refuses the connection"
+                                   : "no connection could be made (network or TLS)");
+    session.queue.Put(std::move(event));
+  });
+}
+
+void OnLost(void* context, char* cause) {
+  Guarded([context, cause] { SessionOf(context).Lost(0, TextOf(cause, "connection lost")); });
+}
+
+void OnServerDisconnect(void* context, MQTTProperties* /*properties*/, MQTTReasonCodes reason) {
+  Guarded([context, reason] {
+    SessionOf(context).Lost(static_cast<int>(reason),
+                            TextOf(MQTTReasonCode_toString(reason), "the broker disconnected"));
+  });
+}
+
+// Ends our own Disconnect, well or badly.
+template <class Response>
+void OnClosed(void* context, Response* /*response*/) {
+  Guarded([context] {
+    Session& session = SessionOf(context);
+    {
+      const std::scoped_lock lock(session.mutex);
+      session.disconnected = true;
+    }
+    session.closed.notify_all();
+  });
+}
+
+uint32_t ExpiryOfMessage(MQTTProperties& properties) {
+  if (MQTTProperties_hasProperty(&properties, MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL) == 0) {
+    return 0;
+  }
+  const auto value =
+      MQTTProperties_getNumericValue(&properties, MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL);
+  return value > 0 ? static_cast<uint32_t>(value) : 0;
+}
+
+// 1: taken, and paho's copy is freed; 0: paho keeps it and calls again.
+int OnMessage(void* context, char* topic, int topic_length, MQTTAsync_message* message) {
+  bool taken = false;
+  Guarded([&] {
+    Session& session = SessionOf(context);
+    LinkEvent event = session.Event(LinkEvent::Kind::kMessage);
+    event.message.topic = topic_length > 0 ? std::string(topic, static_cast<size_t>(topic_length))
+                                           : std::string(topic);
+    if (message->payloadlen > 0) {
+      event.message.payload.assign(static_cast<const char*>(message->payload),
+                                   static_cast<size_t>(message->payloadlen));
+    }
+    event.message.qos = message->qos;
+    event.message.retain = message->retained != 0 ? Retain::kYes : Retain::kNo;
+    event.message.expiry_s = ExpiryOfMessage(message->properties);
+    taken = session.queue.PutWithin(kFullWait, std::move(event));
+  });
+  if (!taken) {
+    return 0;
+  }
+  MQTTAsync_freeMessage(&message);
+  MQTTAsync_free(topic);
+  return 1;
+}
+
+void Published(void* context, int reason_code) {
+  Guarded([&] {
+    Session& session = *static_cast<Request*>(context)->session;
+    const std::unique_ptr<Request> request = session.Take(context);
+    if (request == nullptr || reason_code == kNoAnswer) {
+      return;
+    }
+    LinkEvent event = session.Event(LinkEvent::Kind::kPublished);
+    event.reason_code = reason_code;
+    event.text =
+        reason_code == 0
+            ? ""
+            : TextOf(MQTTReasonCode_toString(static_cast<MQTTReasonCodes>(reason_code)), "");
+    event.message.topic = request->topic;
+    session.queue.Put(std::move(event));
+  });
+}
+
+void OnPublished(void* context, MQTTAsync_successData* /*response*/) {
+  Published(context, 0);
+}
+
+void OnPublished5(void* context, MQTTAsync_successData5* response) {
+  Published(context, response != nullptr ? static_cast<int>(response->reasonCode) : 0);
+}
+
+template <class Failure>
+void OnPublishFailure(void* context, Failure* response) {
+  Published(context, AnswerOf(response) > 0 ? AnswerOf(response) : kNoAnswer);
+}
+
+std::vector<int> CodesOf(const MQTTAsync_successData* response, size_t filters) {
+  if (filters == 1 || response == nullptr) {
+    return std::vector<int>(filters, response != nullptr ? response->alt.qos : 0);
+  }
+  return {response->alt.qosList, response->alt.qosList + filters};
+}
+
+std::vector<int> CodesOf(const MQTTAsync_successData5* response, size_t filters) {
+  if (filters == 1 || response == nullptr || response->alt.sub.reasonCodes == nullptr) {
+    return std::vector<int>(filters,
+                            response != nullptr ? static_cast<int>(response->reasonCode) : 0);
+  }
+  std::vector<int> codes;
+  for (int i = 0; i < response->alt.sub.reasonCodeCount; ++i) {
+    codes.push_back(static_cast<int>(response->alt.sub.reasonCodes[i]));
+  }
+  return codes;
+}
+
+template <class Codes>
+void Subscribed(void* context, Codes codes) {
+  Guarded([&] {
+    Session& session = *static_cast<Request*>(context)->session;
+    const std::unique_ptr<Request> request = session.Take(context);
+    if (request == nullptr) {
+      return;
+    }
+    LinkEvent event = session.Event(LinkEvent::Kind::kSubscribed);
+    event.reason_codes = codes(request->filters);
+    if (event.reason_codes.empty()) {
+      return;  // no answer
+    }
+    for (const int code : event.reason_codes) {
+      event.reason_code = std::max(event.reason_code, code >= kFirstError ? code : 0);
+    }
+    session.queue.Put(std::move(event));
+  });
+}
+
+template <class Success>
+void OnSubscribed(void* context, Success* response) {
+  Subscribed(context, [response](size_t filters) { return CodesOf(response, filters); });
+}
+
+template <class Failure>
+void OnSubscribeFailure(void* context, Failure* response) {
+  const int answer = AnswerOf(response);
+  Subscribed(context, [answer](size_t filters) {
+    return std::vector<int>(answer > 0 ? filters : 0, answer);
+  });
+}
+
+}  // namespace
+
+struct Inbox::Impl {
+  explicit Impl(size_t capacity) : queue(capacity) {}
+
+  Queue queue;
+  // What callbacks point at; kept for the life of the queue, so that a callback that is late for
+  // its link finds it. Touched by the loop's thread only.
+  std::vector<std::shared_ptr<Session>> sessions;
+};
+
+Inbox::Inbox(size_t capacity) : impl_(std::make_shared<Impl>(capacity)) {}
+
+Inbox::~Inbox() = default;
+
+std::optional<LinkEvent> Inbox::Wait(Duration timeout) {
+  return impl_->queue.Take(timeout);
+}
+
+void Inbox::Wake() {
+  impl_->queue.Wake();
+}
+
+struct Link::Impl {
+  LinkOptions options;
+  std::shared_ptr<Inbox::Impl> queue;
+  std::shared_ptr<Session> session;
+  MQTTAsync client = nullptr;
+};
+
+Link::Link(size_t index, LinkOptions options, Inbox& inbox) : impl_(std::make_shared<Impl>()) {
+  impl_->options = std::move(options);
+  impl_->queue = inbox.impl_;
+  impl_->session = std::make_shared<Session>(inbox.impl_->queue, index);
+  inbox.impl_->sessions.push_back(impl_->session);
+  const std::string uri =
+      "ssl://" + impl_->options.host + ":" + std::to_string(impl_->options.port);
+  MQTTAsync_createOptions create = MQTTAsync_createOptions_initializer;
+  create.MQTTVersion = impl_->options.mqtt_version == 5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1;
+  const int made =
+      MQTTAsync_createWithOptions(&impl_->client, uri.c_str(), impl_->options.client_id.c_str(),
+                                  MQTTCLIENT_PERSISTENCE_NONE, nullptr, &create);
+  if (made != MQTTASYNC_SUCCESS) {
+    impl_->client = nullptr;  // Connect says so
+    return;
+  }
+  MQTTAsync_setCallbacks(impl_->client, impl_->session.get(), OnLost, OnMessage, nullptr);
+  if (impl_->options.mqtt_version == 5) {
+    MQTTAsync_setDisconnected(impl_->client, impl_->session.get(), OnServerDisconnect);
+  }
+}
+
+Link::~Link() {
+  if (impl_->client == nullptr) {
+    return;
+  }
+  Disconnect();
+  {
+    Session& session = *impl_->session;
+    std::unique_lock lock(session.mutex);
+    session.closed.wait_for(lock, kDisconnectWait, [&session] { return session.disconnected; });
+  }
+  MQTTAsync_destroy(&impl_->client);
+}
+
+void Link::Connect() {
+  const LinkOptions& options = impl_->options;
+  Session& session = *impl_->session;
+  {
+    const std::scoped_lock lock(session.mutex);
+    if (session.connecting || session.connected) {
+      return;
+    }
+    session.connecting = true;
+    session.closing = false;
+  }
+  const bool v5 = options.mqtt_version == 5;
+  MQTTAsync_connectOptions connect = MQTTAsync_connectOptions_initializer;
+  if (v5) {
+    connect = MQTTAsync_connectOptions_initializer5;
+    connect.cleanstart = 1;
+    connect.onSuccess5 = OnConnectSuccess;
+    connect.onFailure5 = OnConnectFailure;
+  } else {
+    connect.cleansession = 1;
+    connect.onSuccess = OnConnectSuccess;
+    connect.onFailure = OnConnectFailure;
+  }
+  connect.MQTTVersion = v5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1;
+  connect.context = &session;
+  connect.connectTimeout = kConnectTimeoutSeconds;
+  connect.keepAliveInterval = static_cast<int>(
+      std::chrono::duration_cast<std::chrono::seconds>(options.keep_alive).count());
+  const std::string password = options.password ? options.password() : "";
+  if (!options.user_name.empty()) {
+    connect.username = options.user_name.c_str();
+    connect.binarypwd.data = password.data();
+    connect.binarypwd.len = static_cast<int>(password.size());
+  }
+  MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
+  tls.trustStore = options.ca_file.c_str();
+  tls.keyStore = options.certificate_file.empty() ? nullptr : options.certificate_file.c_str();
+  tls.privateKey = options.private_key_file.empty() ? nullptr : options.private_key_file.c_str();
+  tls.sslVersion = MQTT_SSL_VERSION_TLS_1_2;
+  tls.enableServerCertAuth = 1;
+  tls.verify = 1;  // the host name too
+  tls.disableDefaultTrustStore = 1;
+  connect.ssl = &tls;
+  const int started =
+      impl_->client == nullptr ? MQTTASYNC_FAILURE : MQTTAsync_connect(impl_->client, &connect);
+  if (started != MQTTASYNC_SUCCESS) {
+    session.Lost(0, "paho could not start connecting (" + std::to_string(started) + ")");
+  }
+}
+
+void Link::Subscribe(const std::vector<std::string>& filters, int qos) {
+  if (filters.empty() || impl_->client == nullptr) {
+    return;
+  }
+  std::vector<char*> names;
+  for (const std::string& filter : filters) {
+    names.push_back(const_cast<char*>(filter.c_str()));
+  }
+  const std::vector<int> qoss(filters.size(), qos);
+  MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
+  Request* const request = impl_->session->Add("", filters.size());
+  response.context = request;
+  if (impl_->options.mqtt_version == 5) {
+    response.onSuccess5 = OnSubscribed;
+    response.onFailure5 = OnSubscribeFailure;
+  } else {
+    response.onSuccess = OnSubscribed;
+    response.onFailure = OnSubscribeFailure;
+  }
+  const int sent = MQTTAsync_subscribeMany(impl_->client, static_cast<int>(names.size()),
+                                           names.data(), qoss.data(), &response);
+  if (sent != MQTTASYNC_SUCCESS) {
+    impl_->session->Take(request);  // not connected: kDisconnected says it
+  }
+}
+
+Result<void> Link::Send(const Publish& publish) {
+  {
+    const std::scoped_lock lock(impl_->session->mutex);
+    if (!impl_->session->connected) {
+      return Fail(v1::REASON_FULL, "not connected to the broker: nothing was sent");
+    }
+  }
+  MQTTAsync_message message = MQTTAsync_message_initializer;
+  message.payload = const_cast<char*>(publish.payload.data());
+  message.payloadlen = static_cast<int>(publish.payload.size());
+  message.qos = publish.qos;
+  message.retained = publish.retain == Retain::kYes ? 1 : 0;
+  const bool v5 = impl_->options.mqtt_version == 5;
+  if (v5 && publish.expiry_s != 0) {
+    MQTTProperty expiry{};
+    expiry.identifier = MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL;
+    expiry.value.integer4 = publish.expiry_s;
+    MQTTProperties_add(&message.properties, &expiry);
+  }
+  MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
+  Request* const request = impl_->session->Add(publish.topic, 0);
+  response.context = request;
+  if (v5) {
+    response.onSuccess5 = OnPublished5;
+    response.onFailure5 = OnPublishFailure;
+  } else {
+    response.onSuccess = OnPublished;
+    response.onFailure = OnPublishFailure;
+  }
+  const int sent = MQTTAsync_sendMessage(impl_->client, publish.topic.c_str(), &message, &response);
+  MQTTProperties_free(&message.properties);
+  if (sent != MQTTASYNC_SUCCESS) {
+    impl_->session->Take(request);
+    return Fail(v1::REASON_FULL, "paho takes no more messages (" + std::to_string(sent) +
+                                     "): nothing was sent; try again when connected");
+  }
+  return {};
+}
+
+void Link::Disconnect() {
+  Session& session = *impl_->session;
+  {
+    const std::scoped_lock lock(session.mutex);
+    session.closing = true;
+    session.connecting = false;
+    if (!session.connected) {
+      session.disconnected = true;
+      return;
+    }
+    session.connected = false;
+  }
+  const bool v5 = impl_->options.mqtt_version == 5;
+  MQTTAsync_disconnectOptions options = MQTTAsync_disconnectOptions_initializer;
+  if (v5) {
+    options = MQTTAsync_disconnectOptions_initializer5;
+    options.onSuccess5 = OnClosed;
+    options.onFailure5 = OnClosed;
+  } else {
+    options.onSuccess = OnClosed;
+    options.onFailure = OnClosed;
+  }
+  options.context = &session;
+  options.timeout = 1000;
+  if (impl_->client == nullptr ||
+      MQTTAsync_disconnect(impl_->client, &options) != MQTTASYNC_SUCCESS) {
+    OnClosed<MQTTAsync_successData>(&session, nullptr);
+  }
+}
+
+}  // namespace latchkey::tools

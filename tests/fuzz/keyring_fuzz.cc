@@ -1,0 +1,68 @@
+// Key rings, certificates and identity URIs. The first byte says which: 'r' a SignedKeyRing as it
+// comes, 'b' a KeyRing body that a real car signs, 'u' a URI, 'c' a certificate.
+#include <string>
+
+#include "proto/keyring.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/support/wire_fixtures.h"
+
+namespace latchkey::fuzz {
+namespace {
+
+void TryRing(std::string_view bytes, const testing::TestCar& car) {
+  static_cast<void>(FleetOfKeyRing(bytes));
+  static_cast<void>(OpenKeyRing(bytes, bytes, testing::kNow));
+  const Result<KeyRing> of = OpenKeyRingOf(bytes, car.key.Public());
+  Require(!of, "nobody guesses a signature of the car made for this run");
+  Require(!OpenKeyRing(bytes, car.ca_der, std::nullopt), "nor one of its CA");
+}
+
+void TryBody(std::string_view body, const testing::TestCar& car) {
+  const std::string bytes = testing::SignBody(std::string(body), car.key, car.certificate_der);
+  const Result<KeyRing> ring = OpenKeyRing(bytes, car.ca_der, testing::kNow);
+  if (!ring) {
+    return;
+  }
+  Require(ring->ref == car.ref && ring->version >= 1 && ring->keys.size() <= kRingKeysMax,
+          "a ring that opens keeps its bounds");
+  const Result<KeyRing> again =
+      OpenKeyRing(SealKeyRing(*ring, car.key, car.certificate_der), car.ca_der, testing::kNow);
+  Require(again && *again == *ring, "a ring that opens seals to the same ring");
+}
+
+void TryUri(std::string_view uri) {
+  const Result<CertificateIdentity> identity = ParseIdentityUri(uri);
+  if (identity) {
+    const Result<CertificateIdentity> again = ParseIdentityUri(ToUri(*identity));
+    Require(again && *again == *identity, "a URI that parses is written so that it parses alike");
+  }
+}
+
+void TryCertificate(std::string_view bytes, const testing::TestCar& car) {
+  static_cast<void>(PemToDer(bytes));
+  static_cast<void>(Certificate::FromPem(bytes));
+  static_cast<void>(Certificate::FromDer(bytes));
+  static_cast<void>(CheckSignedBy(bytes, bytes, testing::kNow));
+  Require(!CheckSignedBy(bytes, car.ca_der, testing::kNow), "nobody guesses the CA's signature");
+}
+
+}  // namespace
+
+void Try(std::string_view input) {
+  static const testing::TestCar car = testing::MakeTestCar("f1", "car1");
+  if (input.empty()) {
+    return;
+  }
+  const std::string_view rest = input.substr(1);
+  if (input[0] == 'r') {
+    TryRing(rest, car);
+  } else if (input[0] == 'b') {
+    TryBody(rest, car);
+  } else if (input[0] == 'u') {
+    TryUri(rest);
+  } else if (input[0] == 'c') {
+    TryCertificate(rest, car);
+  }
+}
+
+}  // namespace latchkey::fuzz

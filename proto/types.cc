@@ -143,7 +143,7 @@ std::optional<CommandId> CommandId::FromText(std::string_view text) {
       return std::nullopt;
     }
     uint8_t& byte = id.bytes[digit / 2];
-    byte = static_cast<uint8_t>((byte << 4) | value);
+    byte = static_cast<uint8_t>((size_t{byte} << 4U) | value);
     ++digit;
   }
   return id;

@@ -47,6 +47,7 @@ struct Counters {
   uint64_t commands_delivered = 0;  // publishes of held commands, repeats included
   uint64_t commands_closed = 0;
   uint64_t republished = 0;  // state and rings the broker had lost
+  uint64_t conflicts = 0;    // a car's final receipt other than the outcome that stands
   std::map<int, uint64_t> refused;
   std::map<int, uint64_t> outcomes;  // by v1::ReceiptState, final ones
 };

@@ -1,0 +1,222 @@
+// Dispatch: each input to the part whose noun it is, and the parts to each other.
+#include "bridge/core/bridge.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "bridge/core/last_known.h"
+#include "bridge/core/links.h"
+#include "bridge/core/outbox.h"
+#include "bridge/core/rings.h"
+#include "proto/command.h"
+#include "proto/topic.h"
+
+namespace latchkey::bridge {
+
+namespace {
+
+constexpr size_t kRepublishedPerStepMax = 500;
+constexpr Duration kReconcilePause = std::chrono::milliseconds(10);  // other input gets its turn
+// Retained messages that keep coming put reconciliation off; so many times reconcile_after at most.
+constexpr int kReconcileAfterMax = 30;
+
+template <class... Functions>
+struct Overloaded : Functions... {
+  using Functions::operator()...;
+};
+template <class... Functions>
+Overloaded(Functions...) -> Overloaded<Functions...>;
+
+}  // namespace
+
+struct Bridge::Impl {
+  Impl(const Limits& limits_given, FleetCas fleet_cas_given)
+      : limits(limits_given),
+        fleet_cas(std::move(fleet_cas_given)),
+        last_known(limits, counters),
+        rings(limits, fleet_cas, counters),
+        links(limits, counters),
+        outbox(limits, links, rings, counters) {}
+
+  void Arrived(const Publish& publish, const Now& now, Effects& out);
+  void ArrivedCommand(const CarRef& ref, const KeyId& lane, const Publish& publish, const Now& now,
+                      Effects& out);
+  void ArrivedPresence(const CarRef& ref, const Publish& publish, const Now& now, Effects& out);
+  void BrokerUp(const Now& now, Effects& out);
+  void Reconcile(const Now& now, Effects& out);
+
+  const Limits limits;
+  const FleetCas fleet_cas;
+  Counters counters;
+  LastKnown last_known;
+  Rings rings;
+  Links links;
+  Outbox outbox;
+  bool broker_up = false;
+  // While the broker shows what it retains and we have not answered: when we do.
+  std::optional<Instant> reconcile_at;
+  Instant reconcile_latest;
+  bool unseen_dropped = false;
+};
+
+void Bridge::Impl::ArrivedCommand(const CarRef& ref, const KeyId& lane, const Publish& publish,
+                                  const Now& now, Effects& out) {
+  if (publish.retain == Retain::kYes) {
+    ++counters.refused[v1::REASON_RETAIN_NOT_ALLOWED];
+    return;
+  }
+  const Result<Command> command = ParseCommand(publish.payload, ref, lane);
+  if (!command) {
+    ++counters.refused[command.error().reason];
+    return;
+  }
+  outbox.Arrived(*command, now, out);
+}
+
+void Bridge::Impl::ArrivedPresence(const CarRef& ref, const Publish& publish, const Now& now,
+                                   Effects& out) {
+  switch (links.Arrived(ref, publish.payload, now.wall, out)) {
+    case LinkChange::kNone:
+      break;
+    case LinkChange::kOnline:
+      outbox.CarOnline(ref, now);
+      break;
+    case LinkChange::kReconnected:
+      outbox.CarOffline(ref, now, out);
+      outbox.CarOnline(ref, now);
+      break;
+    case LinkChange::kOffline:
+      outbox.CarOffline(ref, now, out);
+      break;
+  }
+}
+
+void Bridge::Impl::Arrived(const Publish& publish, const Now& now, Effects& out) {
+  ++counters.messages;
+  const std::optional<Topic> topic = ParseTopic(publish.topic);
+  if (!topic) {
+    ++counters.refused[v1::REASON_UNKNOWN_TOPIC];
+    return;
+  }
+  const std::optional<FleetId> fleet = FleetId::Parse(topic->fleet);
+  const std::optional<CarId> car = CarId::Parse(topic->car);
+  const std::optional<KeyId> lane = KeyId::Parse(topic->lane);
+  LK_ASSERT(fleet && car);
+  const CarRef ref{*fleet, *car};
+  if (reconcile_at && publish.retain == Retain::kYes && !unseen_dropped) {
+    reconcile_at = std::min(now.mono + limits.reconcile_after, reconcile_latest);
+  }
+  switch (topic->kind) {
+    case TopicKind::kState:
+      last_known.Arrived(ref, topic->group, publish.payload, now.wall, out);
+      return;
+    case TopicKind::kPresence:
+      ArrivedPresence(ref, publish, now, out);
+      return;
+    case TopicKind::kKeyRing:
+      rings.Arrived(ref, publish, now.wall, out);
+      return;
+    case TopicKind::kCommand:
+      LK_ASSERT(lane);
+      ArrivedCommand(ref, *lane, publish, now, out);
+      return;
+    case TopicKind::kReceipt:
+      LK_ASSERT(lane);
+      outbox.Receipt(ref, *lane, publish.payload, now, out);
+      return;
+    case TopicKind::kPairingClaim:
+    case TopicKind::kPairingAnswer:
+      ++counters.refused[v1::REASON_UNKNOWN_TOPIC];
+      return;
+  }
+}
+
+void Bridge::Impl::BrokerUp(const Now& now, Effects& out) {
+  broker_up = true;
+  last_known.BrokerUp();
+  rings.BrokerUp();
+  links.BrokerUp();
+  outbox.BrokerUp(now, out);
+  reconcile_at = now.mono + limits.reconcile_after;
+  reconcile_latest = now.mono + limits.reconcile_after * kReconcileAfterMax;
+  unseen_dropped = false;
+}
+
+// The broker has shown what it retains: it gets what it lacks, and cars it says nothing about are
+// away.
+void Bridge::Impl::Reconcile(const Now& now, Effects& out) {
+  if (!unseen_dropped) {
+    unseen_dropped = true;
+    for (const CarRef& ref : links.DropUnseen()) {
+      outbox.CarOffline(ref, now, out);
+    }
+  }
+  const bool done = rings.Reconcile(kRepublishedPerStepMax, out) &&
+                    last_known.Reconcile(kRepublishedPerStepMax, out);
+  reconcile_at = done ? std::nullopt : std::optional<Instant>(now.mono + kReconcilePause);
+}
+
+Bridge::Bridge(const Limits& limits, FleetCas fleet_cas)
+    : impl_(std::make_unique<Impl>(limits, std::move(fleet_cas))) {}
+
+Bridge::~Bridge() = default;
+
+void Bridge::Load(const storage::Record& record) {
+  std::visit(Overloaded{
+                 [&](const storage::StateRecord& state) { impl_->last_known.Load(state); },
+                 [&](const storage::RingRecord& ring) { impl_->rings.Load(ring); },
+                 [&](const storage::PresenceRecord& presence) { impl_->links.Load(presence); },
+                 [&](const storage::CommandRecord& command) { impl_->outbox.Load(command); },
+             },
+             record);
+}
+
+void Bridge::Step(const Input& input, const Now& now, Effects& out) {
+  Impl& impl = *impl_;
+  impl.outbox.Passes(now, out);
+  std::visit(Overloaded{
+                 [&](const Message& message) { impl.Arrived(message.publish, now, out); },
+                 [&](const BrokerUp&) { impl.BrokerUp(now, out); },
+                 [&](const BrokerDown&) {
+                   impl.broker_up = false;
+                   impl.reconcile_at.reset();
+                   impl.outbox.BrokerDown();
+                 },
+                 [](const Tick&) {},
+             },
+             input);
+  if (impl.reconcile_at && *impl.reconcile_at <= now.mono) {
+    impl.Reconcile(now, out);
+  }
+}
+
+std::optional<Instant> Bridge::NextDeadline() const {
+  const std::optional<Instant> due = impl_->outbox.NextDeadline();
+  if (due && impl_->reconcile_at) {
+    return std::min(*due, *impl_->reconcile_at);
+  }
+  return due ? due : impl_->reconcile_at;
+}
+
+const Counters& Bridge::counters() const {
+  return impl_->counters;
+}
+
+Gauges Bridge::gauges() const {
+  return Gauges{
+      std::max({impl_->last_known.cars(), impl_->rings.cars(), impl_->links.cars()}),
+      impl_->links.cars_online(),
+      impl_->outbox.open(),
+      impl_->outbox.held(),
+  };
+}
+
+void Bridge::CheckInvariants() const {
+  impl_->last_known.CheckInvariants();
+  impl_->rings.CheckInvariants();
+  impl_->links.CheckInvariants();
+  impl_->outbox.CheckInvariants();
+  LK_ASSERT(impl_->broker_up || !impl_->reconcile_at);
+}
+
+}  // namespace latchkey::bridge

@@ -1,0 +1,162 @@
+// Stories of last-known state.
+#include "bridge/core/last_known.h"
+
+#include <doctest/doctest.h>
+
+#include "bridge/core/story.h"
+
+namespace latchkey::bridge {
+
+TEST_CASE("last known: a newer message is stored, an equal or older one is counted") {
+  Story s;
+  s.StateArrives(Group::kBody, 10s, 5, Retain::kNo);
+  CHECK(s.Said() == "write state body 5");
+  s.StateArrives(Group::kBody, 10s, 5);
+  CHECK(s.Said() == "");
+  s.StateArrives(Group::kBody, 11s, 6);
+  CHECK(s.Said() == "");
+  CHECK(s.bridge->counters().state_older == 2);
+  s.StateArrives(Group::kBody, 10s, 6);
+  CHECK(s.Said() == "write state body 6");
+  s.StateArrives(Group::kEnergy, 20s, 1);
+  CHECK(s.Said() == "write state energy 1");
+  CHECK(s.bridge->counters().state_stored == 3);
+}
+
+TEST_CASE("last known: what was observed too far ahead is refused, at the edge it is stored") {
+  Story s;
+  s.StateArrives(Group::kBody, -kStateAheadMax - 1ms, 1);
+  CHECK(s.Said() == "");
+  CHECK(s.Refused(v1::REASON_CLOCK_AHEAD) == 1);
+  s.StateArrives(Group::kBody, -kStateAheadMax, 2);
+  CHECK(s.Said() == "write state body 2");
+}
+
+TEST_CASE("last known: what does not parse as its topic's group is refused and counted") {
+  Story s;
+  s.Arrives(StateTopic(s.ref, Group::kBody), "\xff\xff", Retain::kYes);
+  s.Arrives(StateTopic(s.ref, Group::kEnergy), StateBytes(Group::kBody, s.wall, 1), Retain::kYes);
+  CHECK(s.Refused(v1::REASON_MALFORMED) == 2);
+  v1::StateGroup state;
+  state.set_observed_at_ms(1);
+  state.mutable_energy()->mutable_soc()->set_value(101);
+  s.Arrives(StateTopic(s.ref, Group::kEnergy), state.SerializeAsString(), Retain::kYes);
+  CHECK(s.Refused(v1::REASON_IMPOSSIBLE_VALUE) == 1);
+  s.Arrives(StateTopic(s.ref, Group::kEnergy), std::string(kStateBytesMax + 1, 'x'), Retain::kYes);
+  CHECK(s.Refused(v1::REASON_TOO_LARGE) == 1);
+  CHECK(s.Said() == "");
+}
+
+TEST_CASE("last known: a broker that comes back empty is given everything") {
+  Story s;
+  s.StateArrives(Group::kBody, 10s, 5);
+  s.StateArrives(Group::kEnergy, 9s, 7);
+  s.BrokerDown();
+  s.BrokerUp();
+  s.Said();
+  s.Passes(1999ms);
+  CHECK(s.Said() == "");
+  s.Passes(1ms);
+  CHECK(s.Said() == "publish ring 1 | publish state body 5 | publish state energy 7");
+  s.Passes(60s);
+  CHECK(s.Said() == "");
+  CHECK(s.bridge->counters().republished == 3);
+}
+
+TEST_CASE("last known: the broker keeps what it shows as new, and is given what it shows older") {
+  Story s;
+  s.StateArrives(Group::kBody, 10s, 5);
+  s.StateArrives(Group::kEnergy, 9s, 7);
+  const std::string body = StateBytes(Group::kBody, s.wall - 10s, 5);
+  s.BrokerDown();
+  s.BrokerUp();
+  s.RingArrives(1, {"k1", "k2"}, Retain::kYes);
+  s.Said();
+  s.Arrives(StateTopic(s.ref, Group::kBody), body, Retain::kYes);
+  s.StateArrives(Group::kEnergy, 30s, 6);
+  s.Passes(5s);
+  CHECK(s.Said().find("body") == std::string::npos);
+  s.BrokerDown();
+  s.BrokerUp();
+  s.StateArrives(Group::kEnergy, 1s, 8);
+  s.Passes(5s);
+  CHECK(s.Said().find("publish state energy") == std::string::npos);
+}
+
+TEST_CASE("last known: an older retained message is answered with the newer one held") {
+  Story s;
+  s.StateArrives(Group::kEnergy, 9s, 7);
+  s.BrokerDown();
+  s.BrokerUp();
+  s.StateArrives(Group::kEnergy, 30s, 6);
+  s.RingArrives(1, {"k1", "k2"}, Retain::kYes);
+  s.Said();
+  s.Passes(5s);
+  CHECK(s.Said() == "publish state energy 7");
+}
+
+TEST_CASE("last known: it waits for the broker to end showing, but not for ever") {
+  Story s;
+  s.StateArrives(Group::kBody, 10s, 5);
+  s.BrokerDown();
+  s.BrokerUp();
+  s.RingArrives(1, {"k1", "k2"}, Retain::kYes);
+  s.Said();
+  for (int i = 0; i < 10; ++i) {
+    s.Passes(1s);
+    s.StateArrives(Group::kEnergy, 1s, static_cast<uint64_t>(i));
+  }
+  CHECK(s.Said().find("publish") == std::string::npos);
+  for (int i = 0; i < 60; ++i) {
+    s.Passes(1s);
+    s.StateArrives(Group::kEnergy, 1s, static_cast<uint64_t>(i));
+  }
+  CHECK(s.Said().find("publish state body 5") != std::string::npos);
+}
+
+TEST_CASE("last known: a restart remembers, so an older message does not win afterwards") {
+  Story s;
+  s.StateArrives(Group::kBody, 10s, 5);
+  s.Restarts(Story::Crash::kProcess);
+  s.Said();
+  s.StateArrives(Group::kBody, 20s, 4);
+  CHECK(s.Said() == "");
+  s.Passes(5s);
+  CHECK(s.Said() == "publish ring 1 | publish state body 5");
+}
+
+TEST_CASE("last known: a large fleet is given back in bounded steps, each car once") {
+  Counters counters;
+  const Limits limits;
+  LastKnown last_known(limits, counters);
+  Effects out;
+  for (int i = 0; i < 1000; ++i) {
+    const CarRef ref = RefOf("c" + std::to_string(i));
+    last_known.Arrived(ref, Group::kBody, StateBytes(Group::kBody, kStoryStart, 1), kStoryStart,
+                       out);
+  }
+  last_known.BrokerUp();
+  out.clear();
+  int calls = 1;
+  while (!last_known.Reconcile(100, out)) {
+    CHECK(out.size() <= static_cast<size_t>(calls) * 100);
+    REQUIRE(++calls < 100);
+  }
+  CHECK(calls > 9);
+  CHECK(out.size() == 1000);
+  last_known.CheckInvariants();
+}
+
+TEST_CASE("last known: at the bound of cars one more is refused as full") {
+  Limits limits;
+  limits.cars_max = 1;
+  Story s(limits);
+  s.StateArrives(Group::kBody, 1s, 1);
+  CHECK(s.Said() == "write state body 1");
+  s.Arrives(StateTopic(RefOf("car2"), Group::kBody), StateBytes(Group::kBody, s.wall, 1),
+            Retain::kYes);
+  CHECK(s.Said() == "");
+  CHECK(s.Refused(v1::REASON_FULL) == 1);
+}
+
+}  // namespace latchkey::bridge

@@ -1,0 +1,107 @@
+// Presence: newest broker's word wins, word for word repeats change nothing.
+#include "bridge/core/links.h"
+
+#include <algorithm>
+
+#include "proto/topic.h"
+
+namespace latchkey::bridge {
+
+namespace {
+
+// A broker start later than this after our now says that one of the clocks was or is wrong. Such a
+// word is still believed (refusing it would take every car offline until the clocks agree), but it
+// does not make later, lower ones stale.
+constexpr Duration kBrokerAheadMax = std::chrono::minutes(5);
+
+}  // namespace
+
+Links::Links(const Limits& limits, Counters& counters) : limits_(limits), counters_(counters) {}
+
+void Links::Load(const storage::PresenceRecord& record) {
+  v1::Presence presence;
+  if (!presence.ParseFromString(record.payload)) {
+    ++counters_.refused[v1::REASON_MALFORMED];
+    return;
+  }
+  cars_[record.ref] = Link{presence.online(), presence.session(), presence.broker_started_at_ms(),
+                           presence.since_ms(), 0};
+  if (presence.online()) {
+    online_.insert(record.ref);
+  }
+  newest_broker_started_at_ms_ =
+      std::max(newest_broker_started_at_ms_, presence.broker_started_at_ms());
+}
+
+LinkChange Links::Arrived(const CarRef& ref, const std::string& payload, Timestamp now,
+                          Effects& out) {
+  v1::Presence presence;
+  if (payload.size() > RuleOf(TopicKind::kPresence).payload_bytes_max ||
+      !presence.ParseFromString(payload) || presence.broker_started_at_ms() == 0) {
+    ++counters_.refused[v1::REASON_MALFORMED];
+    return LinkChange::kNone;
+  }
+  const uint64_t started = presence.broker_started_at_ms();
+  const auto latest_possible =
+      static_cast<uint64_t>(std::max<int64_t>(0, (now + kBrokerAheadMax).ms));
+  if (started < newest_broker_started_at_ms_ && newest_broker_started_at_ms_ <= latest_possible) {
+    ++counters_.refused[v1::REASON_OLDER_VERSION];
+    return LinkChange::kNone;
+  }
+  newest_broker_started_at_ms_ = started;
+  auto car = cars_.find(ref);
+  if (car == cars_.end()) {
+    if (cars_.size() >= limits_.cars_max) {
+      ++counters_.refused[v1::REASON_FULL];
+      return LinkChange::kNone;
+    }
+    car = cars_.try_emplace(ref).first;
+  }
+  Link& link = car->second;
+  const Link before = link;
+  link = Link{presence.online(), presence.session(), started, presence.since_ms(), broker_session_};
+  if (before.online == link.online && before.session == link.session &&
+      before.broker_started_at_ms == started && before.since_ms == link.since_ms) {
+    return LinkChange::kNone;
+  }
+  out.emplace_back(Write{storage::PresenceRecord{ref, now, payload}, false});
+  if (link.online) {
+    online_.insert(ref);
+    return before.online ? LinkChange::kReconnected : LinkChange::kOnline;
+  }
+  online_.erase(ref);
+  return before.online ? LinkChange::kOffline : LinkChange::kNone;
+}
+
+void Links::BrokerUp() {
+  ++broker_session_;
+}
+
+std::vector<CarRef> Links::DropUnseen() {
+  std::vector<CarRef> dropped;
+  for (const CarRef& ref : online_) {
+    Link& link = cars_.at(ref);
+    if (link.seen != broker_session_) {
+      // The same word said later counts as online again: it differs in `online`.
+      link.online = false;
+      dropped.push_back(ref);
+    }
+  }
+  for (const CarRef& ref : dropped) {
+    online_.erase(ref);
+  }
+  return dropped;
+}
+
+void Links::CheckInvariants() const {
+  LK_ASSERT(cars_.size() <= limits_.cars_max);
+  size_t online = 0;
+  for (const auto& [ref, link] : cars_) {
+    LK_ASSERT(link.online == Online(ref));
+    LK_ASSERT(link.seen <= broker_session_);
+    online += link.online ? 1 : 0;
+  }
+  LK_ASSERT(online == online_.size());
+}
+
+}  // namespace latchkey::bridge

@@ -1,0 +1,65 @@
+// Which cars are connected, as the broker's plugin says in presence.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "bridge/core/bridge.h"
+#include "bridge/core/step.h"
+#include "latchkey/v1/presence.pb.h"
+#include "proto/types.h"
+
+namespace latchkey::bridge {
+
+// What a presence message changed.
+enum class LinkChange : uint8_t {
+  kNone,
+  kOnline,       // was offline, is online
+  kReconnected,  // was online and is, in another session: what was in flight may be lost
+  kOffline,      // was online, is offline
+};
+
+// Not copyable; one thread. `limits` and `counters` outlive it.
+class Links {
+ public:
+  Links(const Limits& limits, Counters& counters);
+
+  void Load(const storage::PresenceRecord& record);
+  // A message of presence. One of a broker that started before the newest seen is stale: ignored
+  // and counted REASON_OLDER_VERSION, unless the newest seen lies in the future: then a clock was
+  // wrong, and it is forgotten.
+  LinkChange Arrived(const CarRef& ref, const std::string& payload, Timestamp now, Effects& out);
+  void BrokerUp();
+  // Cars held online that the broker has not shown since BrokerUp; they are offline from here on.
+  std::vector<CarRef> DropUnseen();
+
+  bool Online(const CarRef& ref) const { return online_.count(ref) > 0; }
+
+  size_t cars() const { return cars_.size(); }
+
+  size_t cars_online() const { return online_.size(); }
+
+  void CheckInvariants() const;
+
+ private:
+  struct Link {
+    bool online = false;
+    uint64_t session = 0;
+    uint64_t broker_started_at_ms = 0;
+    uint64_t since_ms = 0;
+    uint64_t seen = 0;  // the broker session in which it was last said
+  };
+
+  const Limits& limits_;
+  Counters& counters_;
+  std::map<CarRef, Link> cars_;
+  std::set<CarRef> online_;
+  uint64_t newest_broker_started_at_ms_ = 0;
+  uint64_t broker_session_ = 0;
+};
+
+}  // namespace latchkey::bridge

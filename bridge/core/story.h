@@ -1,0 +1,465 @@
+// Stories for tests of the bridge's core: verbs for what happens, text for what the bridge does.
+//
+// One car, F/car1, and phones "k1" (owner), "k2" (driver: no keys), "k3" (on no ring). Clocks are
+// virtual. Every write goes into a small store that a restart loads from; Said() gives what was
+// done since it was last asked, effects in order, log lines left out:
+//   write c1 HELD durable | receipt k1 c1 HELD | deliver c1 | erase c1 | write ring 2 durable
+//   write presence online | write state body 5 | publish state body 5 | publish ring 2
+// A receipt is followed by its reason where that says more than its state, and by "maybe" when it
+// says that the car may have acted.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bridge/core/bridge.h"
+#include "latchkey/v1/presence.pb.h"
+#include "latchkey/v1/state.pb.h"
+#include "proto/certificate.h"
+#include "proto/command.h"
+#include "proto/keyring.h"
+#include "proto/reason.h"
+#include "proto/receipt.h"
+#include "proto/state.h"
+#include "proto/topic.h"
+#include "tools/ca/ca.h"
+
+namespace latchkey::bridge {
+
+using std::chrono_literals::operator""h;
+using std::chrono_literals::operator""min;
+using std::chrono_literals::operator""s;
+using std::chrono_literals::operator""ms;
+
+inline constexpr Timestamp kStoryStart{1'760'000'000'000};
+
+inline CarRef RefOf(const std::string& car) {
+  return {FleetId::Parse("f").value(), CarId::Parse(car).value()};
+}
+
+// Keys and certificates, made once per process.
+struct Keys {
+  struct Car {
+    PrivateKey key;
+    std::string certificate_der;
+  };
+
+  Keys() : ca(tools::MakeCa("fleet f", kStoryStart, 3650)) {
+    other_ca = tools::MakeCa("fleet g", kStoryStart, 3650);
+    for (const char* name : {"k1", "k2", "k3"}) {
+      phones.emplace(name, PrivateKey::Generate());
+    }
+  }
+
+  const Car& CarOf(const CarRef& ref) {
+    auto at = cars.find(ref);
+    if (at == cars.end()) {
+      const tools::Issued issued =
+          tools::IssueClient(CarIdentity{ref}, ca, kStoryStart, 3650).value();
+      Car car{PrivateKey::FromPem(issued.private_key_pem).value(),
+              PemToDer(issued.certificate_pem).value()};
+      at = cars.emplace(ref, std::move(car)).first;
+    }
+    return at->second;
+  }
+
+  KeyId IdOf(const std::string& phone) const { return phones.at(phone).Public().Id(); }
+
+  std::string NameOf(const KeyId& id) const {
+    for (const auto& [name, key] : phones) {
+      if (key.Public().Id() == id) {
+        return name;
+      }
+    }
+    return "k?";
+  }
+
+  RingKey RingKeyOf(const std::string& phone) const {
+    const PublicKey key = phones.at(phone).Public();
+    const v1::Role role = phone == "k1" ? v1::ROLE_OWNER : v1::ROLE_DRIVER;
+    return RingKey{key.Id(), key.ToPoint(), role, PermissionsOf(role), {}, {}, phone};
+  }
+
+  std::string Ring(const CarRef& ref, uint64_t version, const std::vector<std::string>& names) {
+    KeyRing ring{ref, version, kStoryStart, {}};
+    for (const std::string& name : names) {
+      ring.keys.push_back(RingKeyOf(name));
+    }
+    return SealKeyRing(ring, CarOf(ref).key, CarOf(ref).certificate_der);
+  }
+
+  FleetCas Cas() const {
+    return {{FleetId::Parse("f").value(), PemToDer(ca.certificate_pem).value()}};
+  }
+
+  tools::Issued ca;
+  tools::Issued other_ca;
+  std::map<std::string, PrivateKey> phones;
+  std::map<CarRef, Car> cars;
+};
+
+inline Keys& SharedKeys() {
+  static Keys keys;
+  return keys;
+}
+
+inline std::string StateBytes(Group group, Timestamp observed_at, uint64_t sequence) {
+  v1::StateGroup state;
+  state.set_observed_at_ms(static_cast<uint64_t>(observed_at.ms));
+  state.set_sequence(sequence);
+  if (group == Group::kEnergy) {
+    state.mutable_energy()->mutable_soc()->set_value(50);
+  } else {
+    state.mutable_body()->mutable_is_locked()->set_value(true);
+  }
+  return state.SerializeAsString();
+}
+
+inline std::string PresenceBytes(bool online, Timestamp since, uint64_t session,
+                                 Timestamp broker_started_at) {
+  v1::Presence presence;
+  presence.set_online(online);
+  presence.set_since_ms(static_cast<uint64_t>(since.ms));
+  presence.set_session(session);
+  presence.set_broker_started_at_ms(static_cast<uint64_t>(broker_started_at.ms));
+  return presence.SerializeAsString();
+}
+
+// What the store holds: key text -> record. `durable` is what a power cut leaves.
+struct StoryStore {
+  static std::string KeyOf(const storage::Change& change) {
+    if (const auto* state = std::get_if<storage::StateRecord>(&change)) {
+      return "state " + state->ref.ToText() + " " + std::string(ToText(state->group));
+    }
+    if (const auto* ring = std::get_if<storage::RingRecord>(&change)) {
+      return "ring " + ring->ref.ToText();
+    }
+    if (const auto* presence = std::get_if<storage::PresenceRecord>(&change)) {
+      return "presence " + presence->ref.ToText();
+    }
+    if (const auto* command = std::get_if<storage::CommandRecord>(&change)) {
+      return "command " + command->ref.ToText() + " " + command->id.ToText();
+    }
+    const auto& erase = std::get<storage::EraseCommand>(change);
+    return "command " + erase.ref.ToText() + " " + erase.id.ToText();
+  }
+
+  static storage::Record RecordOf(const storage::Change& change) {
+    if (const auto* state = std::get_if<storage::StateRecord>(&change)) {
+      return *state;
+    }
+    if (const auto* ring = std::get_if<storage::RingRecord>(&change)) {
+      return *ring;
+    }
+    if (const auto* presence = std::get_if<storage::PresenceRecord>(&change)) {
+      return *presence;
+    }
+    return std::get<storage::CommandRecord>(change);
+  }
+
+  // One turn of the runner: all its writes, and a sync when one is durable.
+  void Commit(const Effects& effects) {
+    bool sync = false;
+    for (const Effect& effect : effects) {
+      if (const auto* write = std::get_if<Write>(&effect)) {
+        sync = sync || write->durable;
+        if (std::holds_alternative<storage::EraseCommand>(write->change)) {
+          current.erase(KeyOf(write->change));
+        } else {
+          current.insert_or_assign(KeyOf(write->change), RecordOf(write->change));
+        }
+      }
+    }
+    if (sync) {
+      Sync();
+    }
+  }
+
+  void Sync() { durable = current; }
+
+  void PowerCut() { current = durable; }
+
+  void LoadInto(Bridge& bridge) const {
+    for (const auto& [key, record] : current) {
+      bridge.Load(record);
+    }
+  }
+
+  std::map<std::string, storage::Record> current;
+  std::map<std::string, storage::Record> durable;
+};
+
+class Story {
+ public:
+  explicit Story(const Limits& limits = {}) : limits_(limits) {
+    MakeBridge();
+    BrokerUp();
+    RingArrives(1, {"k1", "k2"}, Retain::kYes);
+    Presence(false);
+    Passes(3s);
+    Said();
+  }
+
+  // ---- what happens
+
+  void BrokerUp() { Step(latchkey::bridge::BrokerUp{}); }
+
+  void BrokerDown() { Step(latchkey::bridge::BrokerDown{}); }
+
+  void RingArrives(uint64_t version, const std::vector<std::string>& names,
+                   Retain retain = Retain::kNo) {
+    Arrives(KeyRingTopic(ref), SharedKeys().Ring(ref, version, names), retain);
+  }
+
+  // The plugin says that the car came or went.
+  void CarConnects() {
+    ++session_;
+    Presence(true);
+  }
+
+  void CarLeaves() { Presence(false); }
+
+  void Presence(bool online, Retain retain = Retain::kNo) {
+    presence_ = PresenceBytes(online, wall, session_, broker_started_at);
+    Arrives(PresenceTopic(ref), presence_, retain);
+  }
+
+  void PresenceAgain() { Arrives(PresenceTopic(ref), presence_, Retain::kYes); }
+
+  // `phone` sends action `action` ("lock") as command `name`, alive for `life`; zero: for ever.
+  void Sends(const std::string& phone, const std::string& name, const std::string& action,
+             Duration life) {
+    Make(phone, name, action, life);
+    Resends(name);
+  }
+
+  void Resends(const std::string& name) {
+    const Sent& sent = sent_.at(name);
+    Arrives(CommandTopic(ref, SharedKeys().IdOf(sent.phone)), sent.bytes);
+  }
+
+  // Makes a command and keeps it back for Resends.
+  void Make(const std::string& phone, const std::string& name, const std::string& action,
+            Duration life, Duration issued_ago = Duration(0)) {
+    CommandRequest request;
+    request.ref = ref;
+    request.id = CommandId::Make(wall.ms, std::string(8, '\0') + Number(++made_));
+    request.issued_at = wall - issued_ago;
+    if (life.count() > 0) {
+      request.expires_at = wall - issued_ago + life;
+    }
+    SetAction(request.action, action);
+    sent_[name] =
+        Sent{phone, request.id, SealCommand(request, SharedKeys().phones.at(phone)).value()};
+  }
+
+  void CarSays(const std::string& name, v1::ReceiptState state,
+               Reason reason = v1::REASON_UNSPECIFIED) {
+    const Sent& sent = sent_.at(name);
+    Arrives(ReceiptTopic(ref, SharedKeys().IdOf(sent.phone)), CarReceipt(name, state, reason));
+  }
+
+  std::string CarReceipt(const std::string& name, v1::ReceiptState state,
+                         Reason reason = v1::REASON_UNSPECIFIED) {
+    return SealCarReceipt(
+        MakeOutcome(ref, sent_.at(name).id, state, reason, wall, v1::RECEIPT_SOURCE_CAR),
+        SharedKeys().CarOf(ref).key);
+  }
+
+  void StateArrives(Group group, Duration observed_ago, uint64_t sequence,
+                    Retain retain = Retain::kYes) {
+    Arrives(StateTopic(ref, group), StateBytes(group, wall - observed_ago, sequence), retain);
+  }
+
+  void Arrives(const std::string& topic, const std::string& payload, Retain retain = Retain::kNo) {
+    Step(Message{Publish{topic, payload, 1, retain, 0}});
+  }
+
+  // Time passes by both clocks; the bridge is called at each of its deadlines, as the runner does.
+  void Passes(Duration duration) {
+    const Instant end = mono + duration;
+    int calls = 0;
+    for (;;) {
+      const std::optional<Instant> deadline = bridge->NextDeadline();
+      if (!deadline || *deadline > end) {
+        break;
+      }
+      LK_ASSERT(++calls < 100'000);
+      Advance(std::max(*deadline, mono));
+      Step(Tick{});
+    }
+    Advance(end);
+  }
+
+  void WallJumps(Duration by) { wall = wall + by; }
+
+  enum class Crash { kProcess, kPower };
+
+  // The bridge ends without a word and starts again from its store. The broker stays; its session
+  // comes up and shows nothing unless the story says so.
+  void Restarts(Crash crash) {
+    if (crash == Crash::kPower) {
+      store.PowerCut();
+    }
+    mono = Instant{0};
+    MakeBridge();
+    BrokerUp();
+  }
+
+  // ---- what the bridge does
+
+  std::string Said() {
+    std::string text;
+    for (const Effect& effect : effects_) {
+      const std::string one = TextOf(effect);
+      if (!one.empty()) {
+        text += (text.empty() ? "" : " | ") + one;
+      }
+    }
+    effects_.clear();
+    return text;
+  }
+
+  uint64_t Refused(Reason reason) const {
+    const auto at = bridge->counters().refused.find(reason);
+    return at == bridge->counters().refused.end() ? 0 : at->second;
+  }
+
+  CarRef ref = RefOf("car1");
+  Timestamp wall = kStoryStart;
+  Instant mono{1000};
+  Timestamp broker_started_at = kStoryStart;
+  std::unique_ptr<Bridge> bridge;
+  StoryStore store;
+
+ private:
+  struct Sent {
+    std::string phone;
+    CommandId id;
+    std::string bytes;
+  };
+
+  static std::string Number(int n) {
+    return {static_cast<char>(n >> 8), static_cast<char>(n & 0xff)};
+  }
+
+  static void SetAction(v1::Command& command, const std::string& name) {
+    const auto* field = v1::Command::descriptor()->FindFieldByName(name);
+    LK_ASSERT(field != nullptr);
+    if (name == "remove_key") {
+      command.mutable_remove_key()->set_key_id(SharedKeys().IdOf("k2").str());
+    } else if (name == "remove_app") {
+      command.mutable_remove_app()->set_app_id("org.example.app");
+    } else {
+      command.GetReflection()->MutableMessage(&command, field);
+    }
+  }
+
+  void MakeBridge() {
+    bridge = std::make_unique<Bridge>(limits_, SharedKeys().Cas());
+    store.LoadInto(*bridge);
+  }
+
+  void Advance(Instant to) {
+    wall = wall + (to - mono);
+    mono = to;
+  }
+
+  void Step(const Input& input) {
+    Effects step;
+    bridge->Step(input, Now{wall, mono}, step);
+    bridge->CheckInvariants();
+    store.Commit(step);
+    effects_.insert(effects_.end(), step.begin(), step.end());
+  }
+
+  std::string NameOf(const CommandId& id) const {
+    for (const auto& [name, sent] : sent_) {
+      if (sent.id == id) {
+        return name;
+      }
+    }
+    return "c?";
+  }
+
+  std::string TextOf(const Effect& effect) const {
+    if (const auto* write = std::get_if<Write>(&effect)) {
+      return TextOfChange(write->change) + (write->durable ? " durable" : "");
+    }
+    if (const auto* publish = std::get_if<Publish>(&effect)) {
+      return TextOfPublish(*publish);
+    }
+    return "";
+  }
+
+  std::string TextOfChange(const storage::Change& change) const {
+    if (const auto* state = std::get_if<storage::StateRecord>(&change)) {
+      return "write state " + StateText(state->group, state->payload);
+    }
+    if (const auto* ring = std::get_if<storage::RingRecord>(&change)) {
+      return "write ring " + std::to_string(ring->version);
+    }
+    if (const auto* presence = std::get_if<storage::PresenceRecord>(&change)) {
+      v1::Presence parsed;
+      LK_ASSERT(parsed.ParseFromString(presence->payload));
+      return std::string("write presence ") + (parsed.online() ? "online" : "offline");
+    }
+    if (const auto* command = std::get_if<storage::CommandRecord>(&change)) {
+      LK_ASSERT(command->payload.empty() == IsFinal(command->state));
+      return "write " + NameOf(command->id) + " " + std::string(ToText(command->state));
+    }
+    return "erase " + NameOf(std::get<storage::EraseCommand>(change).id);
+  }
+
+  static std::string StateText(Group group, const std::string& payload) {
+    return std::string(ToText(group)) + " " +
+           std::to_string(ParseState(payload, group).value().sequence());
+  }
+
+  std::string TextOfPublish(const Publish& publish) const {
+    const Topic topic = ParseTopic(publish.topic).value();
+    const bool retained = publish.retain == Retain::kYes;
+    LK_ASSERT(retained == RuleOf(topic.kind).retained && publish.qos == 1);
+    if (topic.kind == TopicKind::kState) {
+      return "publish state " + StateText(topic.group, publish.payload);
+    }
+    if (topic.kind == TopicKind::kKeyRing) {
+      const auto ring = OpenKeyRing(publish.payload, SharedKeys().Cas().begin()->second, {});
+      return "publish ring " + std::to_string(ring.value().version);
+    }
+    const KeyId lane = KeyId::Parse(topic.lane).value();
+    const std::string phone = SharedKeys().NameOf(lane);
+    if (topic.kind == TopicKind::kCommand) {
+      for (const auto& [name, sent] : sent_) {
+        if (sent.phone == phone && sent.bytes == publish.payload) {
+          return "deliver " + name;
+        }
+      }
+      return "deliver other bytes";
+    }
+    LK_ASSERT(topic.kind == TopicKind::kReceipt);
+    const Outcome outcome = OpenReceipt(publish.payload, ref, std::nullopt).value();
+    const std::string word(FactsOf(outcome.reason).word);
+    const bool plain = outcome.reason == v1::REASON_UNSPECIFIED ||
+                       outcome.reason == v1::REASON_EXPIRED ||
+                       outcome.reason == v1::REASON_SUPERSEDED;
+    return "receipt " + phone + " " + NameOf(outcome.command_id) + " " +
+           std::string(ToText(outcome.state)) + (plain ? "" : " " + word) +
+           (outcome.may_have_acted && outcome.state != v1::RECEIPT_STATE_DONE ? " maybe" : "");
+  }
+
+  Limits limits_;
+  uint64_t session_ = 1;
+  int made_ = 0;
+  std::string presence_;
+  std::map<std::string, Sent> sent_;
+  Effects effects_;
+};
+
+}  // namespace latchkey::bridge

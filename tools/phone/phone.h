@@ -1,0 +1,242 @@
+// The reference phone: pairs with cars, sends commands and keeps resending the same bytes until
+// somebody who may say so tells what became of them, and keeps what its cars last said with the
+// time they observed it. Pure: time and randomness come in, what to send comes out. One thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "latchkey/v1/presence.pb.h"
+#include "latchkey/v1/state.pb.h"
+#include "proto/command.h"
+#include "proto/crypto.h"
+#include "proto/keyring.h"
+#include "proto/message.h"
+#include "proto/pairing.h"
+#include "proto/receipt.h"
+#include "proto/result.h"
+#include "proto/time.h"
+#include "proto/types.h"
+
+namespace latchkey::tools {
+
+// Every bound and delay of a phone.
+struct PhoneLimits {
+  size_t open_commands_max = 64;
+  Duration resend_first = std::chrono::seconds(1);     // until the first receipt
+  Duration resend_max = std::chrono::seconds(10);      // doubling up to this
+  Duration ask_again_first = std::chrono::seconds(5);  // after a receipt that is not final
+  Duration ask_again_max = std::chrono::seconds(60);
+  Duration last_word = std::chrono::seconds(5);  // wait after expiry for a final receipt
+  Duration claim_first = std::chrono::seconds(2);
+  Duration claim_max = std::chrono::seconds(10);
+};
+
+// A car this phone holds a key to. What a phone must keep in lasting storage, beside its own key.
+struct Pairing {
+  CarRef ref;
+  std::string host;  // broker for phones
+  int port = 0;
+  std::string cell;             // `aud` of the phone's tokens
+  PublicKey car_key;            // receipts and rings must be signed by it
+  std::string car_certificate;  // DER
+  KeyRing ring;                 // newest seen
+  std::string signed_ring;      // the same, serialized SignedKeyRing
+};
+
+// What is known of one car.
+struct CarView {
+  Pairing pairing;
+  std::array<std::optional<v1::StateGroup>, kGroupCount> groups;
+  std::optional<v1::Presence> presence;
+};
+
+class Phone {
+ public:
+  // --- What can happen to a phone.
+
+  // MQTT session up, subscriptions none.
+  struct Connected {};
+
+  struct Disconnected {};
+
+  // SUBACK of the oldest unanswered Subscribe: a code per filter, 0x80 and above is a refusal.
+  struct Subscribed {
+    std::vector<int> reason_codes;
+  };
+
+  // PUBACK of the oldest unanswered Publish to `topic`.
+  struct Published {
+    std::string topic;
+    int reason_code = 0;
+  };
+
+  struct Arrived {
+    Publish publish;
+  };
+
+  // The person scanned a code. `nonce` is 16 random bytes.
+  struct Pair {
+    PairingOffer offer;
+    std::string nonce;
+  };
+
+  // The person wants something done. `random` is 10 random bytes for the command's id.
+  struct Send {
+    CarRef ref;
+    v1::Command action;                // only the oneof is read
+    std::optional<Duration> lifetime;  // nullopt: DefaultLifetime
+    std::string random;
+  };
+
+  // NextDeadline() is due.
+  struct Tick {};
+
+  using Input =
+      std::variant<Connected, Disconnected, Subscribed, Published, Arrived, Pair, Send, Tick>;
+
+  // --- What a phone does and says.
+
+  struct Subscribe {
+    std::vector<std::string> filters;
+  };
+
+  // Send was accepted: this is its id.
+  struct Began {
+    CarRef ref;
+    CommandId id;
+    std::optional<Timestamp> expires_at;
+  };
+
+  // What became of a command. A source of UNSPECIFIED is the phone itself: it stopped waiting
+  // (EXPIRED) or the broker refused the publish (REFUSED).
+  struct Receipt {
+    Outcome outcome;
+    Duration elapsed{0};    // since Send
+    int broker_reason = 0;  // MQTT 5 reason code of a refused publish; 0: none
+    bool final = false;
+  };
+
+  // Store the pairing: new, or with a newer ring.
+  struct Learned {
+    CarRef ref;
+    bool paired_now = false;
+    bool on_ring = true;  // false: the ring no longer names this phone
+  };
+
+  struct StateChanged {
+    CarRef ref;
+    Group group = Group::kBody;
+    bool retained = false;
+  };
+
+  struct PresenceChanged {
+    CarRef ref;
+    bool retained = false;
+  };
+
+  // A Pair or Send that came to nothing, or a filter the broker refused (then `filter` says which).
+  struct Failed {
+    CarRef ref;
+    Error error;
+    int broker_reason = 0;
+    std::string filter;
+  };
+
+  // Something that arrived and was not believed.
+  struct Ignored {
+    std::string topic;
+    Error error;
+  };
+
+  using Effect = std::variant<Publish, Subscribe, Began, Receipt, Learned, StateChanged,
+                              PresenceChanged, Failed, Ignored>;
+  using Effects = std::vector<Effect>;
+
+  // `label` is how the car's ring shall call this phone, at most kLabelBytesMax.
+  Phone(PrivateKey key, std::string label, std::vector<Pairing> pairings,
+        const PhoneLimits& limits = {});
+
+  void Step(const Input& input, const Now& now, Effects& out);
+  // When to Step(Tick{}) if nothing else happens.
+  std::optional<Instant> NextDeadline() const;
+
+  const KeyId& id() const { return id_; }
+
+  const PrivateKey& key() const { return key_; }
+
+  const std::string& label() const { return label_; }
+
+  // nullptr: not paired with it.
+  const CarView* Find(const CarRef& ref) const;
+
+  const std::map<CarRef, CarView>& cars() const { return cars_; }
+
+  // Everything sent has its final receipt.
+  bool idle() const { return open_.empty(); }
+
+  // The longest life its class allows, but 30 s for commands that open or signal.
+  static std::optional<Duration> DefaultLifetime(const ActionFacts& action);
+
+ private:
+  struct Open {
+    CarRef ref;
+    std::string topic;
+    std::string wire;
+    std::optional<Timestamp> expires_at;
+    Instant started;
+    Instant next;      // resend, or close after expiry
+    Duration step{0};  // current back-off
+    int sends = 0;
+    v1::ReceiptState last = v1::RECEIPT_STATE_UNSPECIFIED;
+  };
+
+  struct Claiming {
+    PairingOffer offer;
+    std::string nonce;
+    std::string claim;
+    Instant until;
+    Instant next;
+    Duration step{0};
+    bool subscribed = false;
+  };
+
+  void On(const Connected& input, const Now& now, Effects& out);
+  void On(const Disconnected& input, const Now& now, Effects& out);
+  void On(const Subscribed& input, const Now& now, Effects& out);
+  void On(const Published& input, const Now& now, Effects& out);
+  void On(const Arrived& input, const Now& now, Effects& out);
+  void On(const Pair& input, const Now& now, Effects& out);
+  void On(const Send& input, const Now& now, Effects& out);
+  void On(const Tick& input, const Now& now, Effects& out);
+
+  void Ask(std::vector<std::string> filters, Effects& out);
+  void SubscribeCar(const CarRef& ref, Effects& out);
+  void SendClaim(const Now& now, Effects& out);
+  void SendCommand(const CommandId& id, Open& open, const Now& now, Effects& out);
+  void Close(const CommandId& id, Receipt receipt, Effects& out);
+  void OnRing(CarView& car, const Publish& publish, Effects& out);
+  void OnState(CarView& car, const Publish& publish, Group group, Effects& out);
+  void OnPresence(CarView& car, const Publish& publish, Effects& out);
+  void OnReceipt(CarView& car, const Publish& publish, const Now& now, Effects& out);
+  void OnAnswer(const Publish& publish, Effects& out);
+
+  PrivateKey key_;
+  KeyId id_;
+  std::string label_;
+  PhoneLimits limits_;
+  std::map<CarRef, CarView> cars_;
+  std::map<CommandId, Open> open_;
+  std::optional<Claiming> claiming_;
+  bool connected_ = false;
+  std::deque<std::vector<std::string>> asked_;               // Subscribes without SUBACK
+  std::map<std::string, std::deque<CommandId>> unanswered_;  // commands without PUBACK, by topic
+};
+
+}  // namespace latchkey::tools

@@ -283,6 +283,21 @@ Result<std::string> PemToDer(std::string_view pem) {
   return der;
 }
 
+std::optional<std::string> TakeX509Der(void* x509) {
+  const X509Pointer owned(static_cast<X509*>(x509));
+  if (owned == nullptr) {
+    return std::nullopt;
+  }
+  unsigned char* raw = nullptr;
+  const int length = i2d_X509(owned.get(), &raw);
+  if (length <= 0) {
+    return std::nullopt;
+  }
+  std::string der(reinterpret_cast<const char*>(raw), static_cast<size_t>(length));
+  OPENSSL_free(raw);
+  return der;
+}
+
 Result<void> CheckSignedBy(std::string_view der, std::string_view ca_der, Timestamp now) {
   const X509Pointer leaf = ParseX509(der);
   const X509Pointer ca = ParseX509(ca_der);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -59,6 +60,10 @@ struct Certificate {
 
 // PEM -> DER of the first certificate. Error REASON_BAD_CERTIFICATE.
 Result<std::string> PemToDer(std::string_view pem);
+
+// DER of a libcrypto X509 object, which is freed: for a C library that hands one over as void*.
+// nullopt: `x509` is null or cannot be encoded.
+std::optional<std::string> TakeX509Der(void* x509);
 
 // Is `der` signed by the CA certificate `ca_der` (signature, issuer name, CA:TRUE) and `now` in the
 // time of both? Error REASON_BAD_CERTIFICATE with the reason in words.

@@ -1,0 +1,33 @@
+// May this principal write, read or subscribe to this topic? One table, asked for every message and
+// every delivery; a check is one topic split, one hash look-up and no allocation.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "plugins/auth/directory.h"
+#include "plugins/auth/identity.h"
+#include "proto/result.h"
+#include "proto/time.h"
+
+namespace latchkey::auth {
+
+enum class Access : uint8_t { kRead, kWrite, kSubscribe };
+
+// `topic` is a topic name, for kSubscribe a filter ("$share/{name}/" included). Views.
+struct Question {
+  Access access = Access::kRead;
+  std::string_view topic;
+  std::string_view payload;  // empty for kSubscribe
+};
+
+// In the order checked: REASON_UNKNOWN_TOPIC (not in the topic table, not a filter below lk/1);
+// REASON_NOT_ALLOWED (this kind of principal never); REASON_WRONG_CAR (another car, another fleet,
+// a filter wider than the principal); REASON_WRONG_LANE (another phone's lane); REASON_NOT_ON_RING;
+// REASON_OUTSIDE_WINDOW; REASON_NOT_PERMITTED (no right to this state group); and for deliveries
+// REASON_EXPIRED, REASON_MALFORMED (a command), REASON_OLDER_VERSION (a ring that is not the one
+// held).
+Verdict CheckAccess(const Principal& principal, const Question& question,
+                    const Directory& directory, Timestamp now);
+
+}  // namespace latchkey::auth

@@ -1,0 +1,142 @@
+// Applying and finding rings. See the header for what is kept and what is not.
+#include "plugins/auth/directory.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "latchkey/v1/keyring.pb.h"
+#include "proto/crypto.h"
+#include "proto/wire.h"
+
+namespace latchkey::auth {
+
+namespace {
+
+using Digest = std::array<char, 16>;
+
+std::optional<Digest> DigestOf(std::string_view signed_ring) {
+  const auto outer = FromWire<v1::SignedKeyRing>(signed_ring, kKeyRingBytesMax);
+  if (!outer || outer->key_ring().empty()) {
+    return std::nullopt;
+  }
+  const std::string sha = Sha256(outer->key_ring());
+  Digest digest{};
+  std::copy_n(sha.begin(), digest.size(), digest.begin());
+  return digest;
+}
+
+HeldRing Compact(const KeyRing& ring, const Digest& digest) {
+  HeldRing held{ring.version, digest, {}};
+  held.keys.reserve(ring.keys.size());
+  for (const RingKey& key : ring.keys) {
+    LK_ASSERT(key.id.str().size() == kKeyIdCharacters);
+    HeldKey compact{{}, key.permissions, key.not_before, key.not_after};
+    std::copy_n(key.id.str().begin(), kKeyIdCharacters, compact.id.begin());
+    held.keys.push_back(compact);
+  }
+  return held;
+}
+
+std::vector<KeyId> FellOff(const HeldRing& before, const HeldRing& after) {
+  std::vector<KeyId> fell_off;
+  for (const HeldKey& key : before.keys) {
+    if (after.Find(key.Id()) != nullptr) {
+      continue;
+    }
+    if (std::optional<KeyId> id = KeyId::Parse(key.Id())) {
+      fell_off.push_back(std::move(*id));
+    }
+  }
+  return fell_off;
+}
+
+}  // namespace
+
+Verdict HeldKey::CheckWindow(Timestamp now) const {
+  const bool begun = not_before.ms == 0 || now >= not_before;
+  const bool over = not_after.ms != 0 && now >= not_after;
+  return begun && !over ? Verdict::Allow() : Verdict::Refuse(v1::REASON_OUTSIDE_WINDOW);
+}
+
+const HeldKey* HeldRing::Find(std::string_view key) const {
+  const auto found = std::find_if(keys.begin(), keys.end(),
+                                  [key](const HeldKey& held) { return held.Id() == key; });
+  return found == keys.end() ? nullptr : &*found;
+}
+
+size_t Directory::Hash::operator()(const Place& place) const {
+  const std::hash<std::string_view> hash;
+  return hash(place.fleet) * 1000003 ^ hash(place.car);
+}
+
+size_t Directory::Hash::operator()(const CarRef& ref) const {
+  return (*this)(Place{ref.fleet.str(), ref.car.str()});
+}
+
+bool Directory::Equal::operator()(const Place& a, const CarRef& b) const {
+  return a.car == b.car.str() && a.fleet == b.fleet.str();
+}
+
+Result<Applied> Directory::Apply(std::string_view signed_ring, const Trust& trust,
+                                 const std::optional<Place>& place) {
+  LK_TRY(const FleetId fleet, FleetOfKeyRing(signed_ring));
+  const std::string* ca = trust.FindFleetCa(fleet.str());
+  if (ca == nullptr) {
+    return Fail(v1::REASON_BAD_CERTIFICATE,
+                "a key ring of fleet " + fleet.str() + ", which is not of this cell: ignored");
+  }
+  LK_TRY(const KeyRing ring, OpenKeyRing(signed_ring, *ca, std::nullopt));
+  if (place && (place->fleet != ring.ref.fleet.str() || place->car != ring.ref.car.str())) {
+    return Fail(v1::REASON_WRONG_CAR, "the key ring of car " + ring.ref.ToText() +
+                                          " came on another car's topic: ignored");
+  }
+  const std::optional<Digest> digest = DigestOf(signed_ring);
+  LK_ASSERT(digest.has_value());
+  Applied applied{ring.ref, ring.version, ring.keys.size(), true, {}};
+  const auto found = rings_.find(ring.ref);
+  if (found == rings_.end()) {
+    rings_.emplace(ring.ref, Compact(ring, *digest));
+    return applied;
+  }
+  HeldRing& held = found->second;
+  if (ring.version == held.version && *digest == held.digest) {
+    applied.changed = false;
+    return applied;
+  }
+  if (ring.version <= held.version) {
+    return Fail(v1::REASON_OLDER_VERSION,
+                "the key ring of car " + ring.ref.ToText() + " is version " +
+                    std::to_string(ring.version) + ", the one held is " +
+                    std::to_string(held.version) +
+                    ": ignored; the car sends its newest when it connects");
+  }
+  HeldRing next = Compact(ring, *digest);
+  applied.fell_off = FellOff(held, next);
+  held = std::move(next);
+  return applied;
+}
+
+const HeldRing* Directory::Find(Place place) const {
+  const auto found = rings_.find(place);
+  return found == rings_.end() ? nullptr : &found->second;
+}
+
+Verdict Directory::CheckHeld(Place place, std::string_view signed_ring) const {
+  const HeldRing* held = Find(place);
+  if (held == nullptr) {
+    return Verdict::Allow();
+  }
+  const std::optional<Digest> digest = DigestOf(signed_ring);
+  if (!digest) {
+    return Verdict::Refuse(v1::REASON_MALFORMED);
+  }
+  return *digest == held->digest ? Verdict::Allow() : Verdict::Refuse(v1::REASON_OLDER_VERSION);
+}
+
+void Directory::ForEachCar(const std::function<void(const CarRef&)>& visit) const {
+  for (const auto& [ref, ring] : rings_) {
+    visit(ref);
+  }
+}
+
+}  // namespace latchkey::auth

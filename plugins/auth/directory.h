@@ -1,0 +1,108 @@
+// Every key ring of the cell, verified, in the few bytes a check needs. The signed bytes stay in
+// the ring file and on the broker: a ring of four keys costs about 450 bytes here, so a million
+// pairings (250,000 such cars) take about 120 MB.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "plugins/auth/identity.h"
+#include "proto/keyring.h"
+#include "proto/result.h"
+#include "proto/time.h"
+#include "proto/topic.h"
+#include "proto/types.h"
+
+namespace latchkey::auth {
+
+inline constexpr size_t kKeyIdCharacters = 22;
+
+// A car as a topic names it. Views: used for look-ups only.
+struct Place {
+  std::string_view fleet;
+  std::string_view car;
+};
+
+// One key, as a check needs it.
+struct HeldKey {
+  std::array<char, kKeyIdCharacters> id{};
+  uint32_t permissions = 0;  // mask of Bit()
+  Timestamp not_before;      // 0: always
+  Timestamp not_after;       // 0: never ends
+
+  std::string_view Id() const { return {id.data(), id.size()}; }
+
+  // REASON_OUTSIDE_WINDOW when `now` is before not_before or at or after not_after.
+  Verdict CheckWindow(Timestamp now) const;
+};
+
+struct HeldRing {
+  uint64_t version = 0;
+  std::array<char, 16> digest{};  // first half of SHA-256 over the signed KeyRing bytes
+  std::vector<HeldKey> keys;
+
+  // nullptr: not on the ring.
+  const HeldKey* Find(std::string_view key) const;
+};
+
+// What a ring that was accepted did.
+struct Applied {
+  CarRef ref;
+  uint64_t version = 0;
+  size_t keys = 0;
+  bool changed = false;         // false: it is the ring already held
+  std::vector<KeyId> fell_off;  // keys the ring before named and this one does not
+};
+
+// Not thread-safe; used from the broker's thread.
+class Directory {
+ public:
+  // Takes a serialized SignedKeyRing over if it is genuine and not older than the one held.
+  // `place`    the car whose topic it came on; nullopt: any car (the ring file).
+  // Validity in time of the car's certificate is not asked for: a ring outlives its certificate,
+  // and a car whose own is over does not get in to write one. Errors: REASON_MALFORMED;
+  // REASON_BAD_CERTIFICATE (also: fleet not of this cell); REASON_BAD_SIGNATURE; REASON_WRONG_CAR
+  // (not the car of `place`, or certificate and ring differ); REASON_FULL; REASON_OLDER_VERSION
+  // (below the version held, or equal with another content). Equal means the same KeyRing bytes;
+  // signature and certificate may be renewed.
+  Result<Applied> Apply(std::string_view signed_ring, const Trust& trust,
+                        const std::optional<Place>& place);
+
+  // nullptr: no ring of this car is known. Allocates nothing.
+  const HeldRing* Find(Place place) const;
+
+  // Is `signed_ring` the ring held of this car, judged by its KeyRing bytes? REASON_MALFORMED;
+  // REASON_OLDER_VERSION: another is held. Allowed when none is held.
+  Verdict CheckHeld(Place place, std::string_view signed_ring) const;
+
+  size_t size() const { return rings_.size(); }
+
+  void ForEachCar(const std::function<void(const CarRef&)>& visit) const;
+
+ private:
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(const Place& place) const;
+    size_t operator()(const CarRef& ref) const;
+  };
+
+  struct Equal {
+    using is_transparent = void;
+
+    bool operator()(const CarRef& a, const CarRef& b) const { return a == b; }
+
+    bool operator()(const Place& a, const CarRef& b) const;
+
+    bool operator()(const CarRef& a, const Place& b) const { return (*this)(b, a); }
+  };
+
+  std::unordered_map<CarRef, HeldRing, Hash, Equal> rings_;
+};
+
+}  // namespace latchkey::auth

@@ -1,0 +1,255 @@
+// Reading skips damage by looking for the next mark, so that one bad sector costs one ring.
+#include "plugins/auth/ring_file.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proto/crypto.h"
+#include "proto/keyring.h"
+
+namespace latchkey::auth {
+
+namespace {
+
+constexpr std::string_view kMark = "LKR1";
+constexpr size_t kLengthBytes = 4;
+constexpr size_t kSumBytes = 8;
+constexpr size_t kHeadBytes = kMark.size() + kLengthBytes + kSumBytes;
+constexpr size_t kBlockBytes = 65536;
+
+std::string LengthBytes(size_t length) {
+  std::string bytes;
+  for (unsigned shift = 0; shift < 32; shift += 8) {
+    bytes += static_cast<char>(length >> shift & 0xffU);
+  }
+  return bytes;
+}
+
+size_t LengthOf(std::string_view bytes) {
+  size_t length = 0;
+  for (size_t i = 0; i < kLengthBytes; ++i) {
+    length |= static_cast<size_t>(static_cast<unsigned char>(bytes[i])) << (8 * i);
+  }
+  return length;
+}
+
+std::string SumOf(std::string_view length, std::string_view ring) {
+  std::string bytes(length);
+  bytes += ring;
+  return Sha256(bytes).substr(0, kSumBytes);
+}
+
+std::string RecordOf(std::string_view ring) {
+  const std::string length = LengthBytes(ring.size());
+  std::string record(kMark);
+  record += length;
+  record += SumOf(length, ring);
+  record += ring;
+  return record;
+}
+
+tl::unexpected<Error> Failed(const std::string& what, const std::string& path) {
+  const int code = errno;
+  return Fail(v1::REASON_STORE_UNAVAILABLE, "ring file " + path + " cannot be " + what + ": " +
+                                                std::strerror(code) +
+                                                "; check the disk and the owner of the file");
+}
+
+// False: errno says why; a part may have been written.
+bool WriteAll(int file, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(file, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) {
+      continue;
+    }
+    if (written <= 0) {
+      return false;
+    }
+    bytes.remove_prefix(static_cast<size_t>(written));
+  }
+  return true;
+}
+
+}  // namespace
+
+struct RingFile::Kept {
+  struct Span {
+    uint64_t offset = 0;
+    size_t bytes = 0;
+  };
+
+  std::map<std::string, Span> newest;  // by car
+  std::vector<Span> others;
+};
+
+RingFile::~RingFile() {
+  if (file_ >= 0) {
+    ::close(file_);
+  }
+}
+
+Result<std::unique_ptr<RingFile>> RingFile::Open(const std::string& path, const Judge& judge) {
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file < 0) {
+    return Failed("opened", path);
+  }
+  std::unique_ptr<RingFile> ring_file(new RingFile(path, file));
+  if (::fchmod(file, 0600) != 0) {
+    return Failed("made private", path);
+  }
+  Kept kept;
+  LK_CHECK(ring_file->ReadAll(judge, kept));
+  Opening& opening = ring_file->opening_;
+  if (opening.dropped == 0 && opening.damaged == 0 && opening.bytes_cut == 0) {
+    return ring_file;
+  }
+  const Result<void> rewritten = ring_file->Rewrite(kept);
+  if (rewritten) {
+    opening.rewritten = true;
+    return ring_file;
+  }
+  opening.rewrite_text = rewritten.error().text;
+  LK_CHECK(ring_file->Cut());
+  return ring_file;
+}
+
+Result<std::string> RingFile::ReadAt(uint64_t offset, size_t size) const {
+  std::string bytes(size, '\0');
+  size_t got = 0;
+  while (got < size) {
+    const ssize_t count =
+        ::pread(file_, bytes.data() + got, size - got, static_cast<off_t>(offset + got));
+    if (count < 0 && errno == EINTR) {
+      continue;
+    }
+    if (count < 0) {
+      return Failed("read", path_);
+    }
+    if (count == 0) {
+      break;
+    }
+    got += static_cast<size_t>(count);
+  }
+  bytes.resize(got);
+  return bytes;
+}
+
+// Where the next mark begins, at or after `from`; the end of the file when there is none.
+Result<uint64_t> RingFile::FindMark(uint64_t from) const {
+  for (;;) {
+    LK_TRY(const std::string block, ReadAt(from, kBlockBytes));
+    const size_t found = block.find(kMark);
+    if (found != std::string::npos) {
+      return from + found;
+    }
+    if (block.size() < kBlockBytes) {
+      return from + block.size();
+    }
+    from += block.size() - (kMark.size() - 1);
+  }
+}
+
+Result<void> RingFile::ReadAll(const Judge& judge, Kept& kept) {
+  uint64_t at = 0;
+  bool damage = false;
+  for (;;) {
+    LK_TRY(const std::string head, ReadAt(at, kHeadBytes));
+    if (head.empty()) {
+      break;
+    }
+    const bool marked = head.size() == kHeadBytes && head.substr(0, kMark.size()) == kMark;
+    const std::string length = marked ? head.substr(kMark.size(), kLengthBytes) : std::string();
+    const size_t size = marked ? LengthOf(length) : 0;
+    std::string ring;
+    if (size >= 1 && size <= kKeyRingBytesMax) {
+      LK_TRY(ring, ReadAt(at + kHeadBytes, size));
+    }
+    const bool whole = !ring.empty() && ring.size() == size &&
+                       head.substr(kMark.size() + kLengthBytes) == SumOf(length, ring);
+    if (!whole) {
+      damage = true;
+      LK_TRY(at, FindMark(at + 1));
+      continue;
+    }
+    opening_.damaged += damage ? 1 : 0;
+    damage = false;
+    ++opening_.records;
+    const Judged judged = judge(ring);
+    const Kept::Span span{at, kHeadBytes + size};
+    if (judged.fate == Fate::kNewest) {
+      opening_.dropped += kept.newest.contains(judged.car) ? 1 : 0;
+      kept.newest[judged.car] = span;
+    } else if (judged.fate == Fate::kKept) {
+      kept.others.push_back(span);
+    } else {
+      ++opening_.dropped;
+    }
+    at += span.bytes;
+    end_ = at;
+  }
+  opening_.bytes_cut = at - end_;
+  return {};
+}
+
+Result<void> RingFile::Rewrite(const Kept& kept) {
+  const std::string new_path = path_ + ".new";
+  const int file = ::open(new_path.c_str(),
+                          O_RDWR | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file < 0) {
+    return Failed("rewritten", new_path);
+  }
+  RingFile next(new_path, file);
+  std::vector<Kept::Span> spans = kept.others;
+  for (const auto& [car, span] : kept.newest) {
+    spans.push_back(span);
+  }
+  for (const Kept::Span& span : spans) {
+    LK_TRY(const std::string record, ReadAt(span.offset, span.bytes));
+    if (!WriteAll(next.file_, record)) {
+      return Failed("rewritten", new_path);
+    }
+    next.end_ += span.bytes;
+  }
+  // Before the broker serves anybody: the one place where waiting for the disk is allowed.
+  if (::fsync(next.file_) != 0 || ::rename(new_path.c_str(), path_.c_str()) != 0) {
+    return Failed("rewritten", new_path);
+  }
+  std::swap(file_, next.file_);
+  end_ = next.end_;
+  return {};
+}
+
+Result<void> RingFile::Cut() {
+  if (::ftruncate(file_, static_cast<off_t>(end_)) != 0) {
+    return Failed("cut back", path_);
+  }
+  return {};
+}
+
+Result<void> RingFile::Append(std::string_view signed_ring) {
+  if (signed_ring.empty() || signed_ring.size() > kKeyRingBytesMax) {
+    return Fail(v1::REASON_TOO_LARGE, "a ring of " + std::to_string(signed_ring.size()) +
+                                          " bytes does not fit the ring file: not added");
+  }
+  const std::string record = RecordOf(signed_ring);
+  if (!WriteAll(file_, record)) {
+    const auto failed = Failed("added to", path_);
+    // If this fails too, the next start finds the torn record by its sum.
+    const Result<void> cut = Cut();
+    static_cast<void>(cut);
+    return failed;
+  }
+  end_ += record.size();
+  return {};
+}
+
+}  // namespace latchkey::auth

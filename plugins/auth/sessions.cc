@@ -1,0 +1,115 @@
+// Bookkeeping of connections; the only subtle part is the order of a take-over, see the header.
+#include "plugins/auth/sessions.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "proto/topic.h"
+
+namespace latchkey::auth {
+
+v1::AddressKind AddressKindOf(std::string_view address) {
+  constexpr std::string_view kMapped = "::ffff:";
+  if (address.substr(0, kMapped.size()) == kMapped) {
+    address.remove_prefix(kMapped.size());
+  }
+  if (address.empty()) {
+    return v1::ADDRESS_KIND_UNSPECIFIED;
+  }
+  if (address == "::1" || address.substr(0, 4) == "127.") {
+    return v1::ADDRESS_KIND_LOOPBACK;
+  }
+  return address.find(':') == std::string_view::npos ? v1::ADDRESS_KIND_IPV4
+                                                     : v1::ADDRESS_KIND_IPV6;
+}
+
+Publish Sessions::PresenceOf(const CarRef& ref, const v1::Presence& presence) const {
+  v1::Presence stamped = presence;
+  stamped.set_broker_started_at_ms(static_cast<uint64_t>(started_at_.ms));
+  return Publish{PresenceTopic(ref), stamped.SerializeAsString(), 1, Retain::kYes, 0};
+}
+
+std::optional<Publish> Sessions::Begin(Connection connection, Session session,
+                                       std::string_view address) {
+  const auto known = sessions_.find(connection);
+  if (known != sessions_.end()) {
+    if (known->second.principal == session.principal &&
+        known->second.client_id == session.client_id) {
+      return std::nullopt;
+    }
+    End(connection, session.signed_in_at);
+  }
+  std::optional<Publish> publish;
+  if (session.principal.kind == PrincipalKind::kCar) {
+    CarLinks& links = cars_[session.principal.car];
+    ++links.opened;
+    ++links.open;
+    v1::Presence presence;
+    presence.set_online(true);
+    presence.set_since_ms(static_cast<uint64_t>(session.signed_in_at.ms));
+    presence.set_session(links.opened);
+    presence.set_address_kind(AddressKindOf(address));
+    publish = PresenceOf(session.principal.car, presence);
+  }
+  sessions_.insert_or_assign(connection, std::move(session));
+  return publish;
+}
+
+std::optional<Publish> Sessions::End(Connection connection, Timestamp now) {
+  const auto found = sessions_.find(connection);
+  if (found == sessions_.end()) {
+    return std::nullopt;
+  }
+  const Session ended = std::move(found->second);
+  sessions_.erase(found);
+  if (ended.principal.kind != PrincipalKind::kCar) {
+    return std::nullopt;
+  }
+  CarLinks& links = cars_[ended.principal.car];
+  LK_ASSERT(links.open > 0);
+  --links.open;
+  if (links.open > 0) {
+    return std::nullopt;
+  }
+  v1::Presence presence;
+  presence.set_online(false);
+  presence.set_since_ms(static_cast<uint64_t>(now.ms));
+  presence.set_reason(v1::OFFLINE_REASON_CONNECTION_ENDED);
+  presence.set_session(links.opened);
+  return PresenceOf(ended.principal.car, presence);
+}
+
+const Session* Sessions::Find(Connection connection) const {
+  const auto found = sessions_.find(connection);
+  return found == sessions_.end() ? nullptr : &found->second;
+}
+
+void Sessions::Drop(const std::vector<KeyId>& keys) {
+  if (keys.empty()) {
+    return;
+  }
+  for (const auto& [connection, session] : sessions_) {
+    const bool phone = session.principal.kind == PrincipalKind::kPhone;
+    if (phone && std::find(keys.begin(), keys.end(), session.principal.key) != keys.end() &&
+        std::find(dropped_.begin(), dropped_.end(), session.client_id) == dropped_.end()) {
+      dropped_.push_back(session.client_id);
+    }
+  }
+}
+
+std::vector<std::string> Sessions::TakeDropped() {
+  return std::exchange(dropped_, {});
+}
+
+std::optional<Publish> Sessions::OfflineAtStart(const CarRef& ref) const {
+  if (cars_.contains(ref)) {
+    return std::nullopt;
+  }
+  v1::Presence presence;
+  presence.set_online(false);
+  presence.set_since_ms(static_cast<uint64_t>(started_at_.ms));
+  presence.set_reason(v1::OFFLINE_REASON_BROKER_RESTART);
+  return PresenceOf(ref, presence);
+}
+
+}  // namespace latchkey::auth

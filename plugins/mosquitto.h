@@ -1,0 +1,121 @@
+// The door to Mosquitto: what a plugin of ours is asked and may ask for, without Mosquitto's
+// headers. All calls come on the broker's one thread; a call that waits stops the broker. Whatever
+// a plugin throws is caught in mosquitto.cc, denied, counted and logged.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "plugins/refusals.h"
+#include "proto/message.h"
+#include "proto/result.h"
+#include "proto/time.h"
+
+namespace latchkey::broker {
+
+enum class Level : uint8_t { kInfo, kWarning, kError };
+
+// What a plugin may ask of the broker.
+class Broker {
+ public:
+  Broker() = default;
+  Broker(const Broker&) = delete;
+  Broker& operator=(const Broker&) = delete;
+  virtual ~Broker() = default;
+  virtual void Log(Level level, const std::string& line) = 0;
+  // Queued and sent at the top of the broker's next turn, never checked for WRITE. False: the
+  // broker did not take it.
+  virtual bool Send(const Publish& publish) = 0;
+  // Disconnects a client (MQTT 5: 0x98). Only from Plugin::Tick.
+  virtual void Kick(const std::string& client_id) = 0;
+};
+
+// One line `plugin_opt_{key} {value}`.
+struct Option {
+  std::string key;
+  std::string value;
+};
+
+// Views in requests live as long as the call.
+struct Client {
+  const void* connection = nullptr;  // compared, never followed
+  std::string_view id;
+  std::string_view address;
+};
+
+struct SignInRequest {
+  Client client;
+  std::optional<std::string> certificate;  // DER; present when the listener asked for one
+  std::optional<std::string_view> user_name;
+  std::optional<std::string_view> password;
+};
+
+struct SignInAnswer {
+  Verdict verdict = Verdict::Refuse(v1::REASON_NOT_ALLOWED);
+  std::string user_name;  // what the client is called from here on; empty: as it said
+};
+
+struct AccessRequest {
+  Client client;
+  At at = At::kRead;       // kRead, kWrite or kSubscribe
+  std::string_view topic;  // kSubscribe: a filter
+  std::string_view payload;
+};
+
+struct MessageRequest {
+  Client client;
+  std::string_view topic;
+  std::string_view payload;
+  Retain retain = Retain::kNo;
+};
+
+// Which events a plugin answers.
+struct Events {
+  bool sign_in = false;
+  bool access = false;
+  bool message = false;
+};
+
+class Plugin {
+ public:
+  Plugin() = default;
+  Plugin(const Plugin&) = delete;
+  Plugin& operator=(const Plugin&) = delete;
+  virtual ~Plugin() = default;
+
+  virtual Events Wants() const = 0;
+
+  virtual SignInAnswer SignIn(const SignInRequest& /*request*/, Now /*now*/) { return {}; }
+
+  virtual Verdict CheckAccess(const AccessRequest& /*request*/, Now /*now*/) {
+    return Verdict::Refuse(v1::REASON_NOT_ALLOWED);
+  }
+
+  virtual Verdict CheckMessage(const MessageRequest& /*request*/, Now /*now*/) {
+    return Verdict::Refuse(v1::REASON_NOT_ALLOWED);
+  }
+
+  // User properties of passing messages whose name begins like this are taken off; empty: none.
+  virtual std::string_view ReservedProperty() const { return {}; }
+
+  // Also called for connections that never signed in.
+  virtual void Disconnected(const void* /*connection*/, Now /*now*/) {}
+
+  // SIGHUP.
+  virtual void Reload(Now /*now*/) {}
+
+  // Ten times a second when the broker is idle, up to sixty when it is busy.
+  virtual void Tick(Now now) = 0;
+  // Something in here threw: it was denied; count it.
+  virtual void CountFault(At at, const std::string& what, Now now) = 0;
+};
+
+// Defined once by each plugin. Errors: an option is unknown, missing or names something unusable;
+// the broker then does not start.
+Result<std::unique_ptr<Plugin>> MakePlugin(const std::vector<Option>& options, Broker& broker,
+                                           Now now);
+
+}  // namespace latchkey::broker

@@ -146,6 +146,25 @@ const std::vector<SignalFacts>& SignalsOfGroup(Group group) {
   return table[static_cast<size_t>(group)];
 }
 
+// Names and VSS paths of all signals with a field of their own, sorted.
+std::vector<std::string_view> ReadOwnNames() {
+  std::vector<std::string_view> names;
+  for (const Group group : kGroups) {
+    for (const SignalFacts& facts : SignalsOfGroup(group)) {
+      names.insert(names.end(), {facts.name, facts.vss});
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Has the signal at `path` a field of its own? As an extra it would get past its group's permission
+// (a position in group energy) and past its range.
+bool HasOwnField(std::string_view path) {
+  static const std::vector<std::string_view> names = ReadOwnNames();
+  return std::binary_search(names.begin(), names.end(), path);
+}
+
 std::optional<Group> GroupOf(const v1::StateGroup& state) {
   const int number = static_cast<int>(state.group_case());
   for (const Group group : kGroups) {
@@ -227,7 +246,7 @@ Result<void> CheckExtras(const v1::StateGroup& state, Group group) {
     return Malformed(group, "has more than 256 extra signals");
   }
   for (const v1::ExtraSignal& extra : state.extra()) {
-    if (extra.path().empty() || extra.path().size() > kPathBytesMax ||
+    if (extra.path().empty() || extra.path().size() > kPathBytesMax || HasOwnField(extra.path()) ||
         extra.age_ms() > state.observed_at_ms() ||
         extra.value_case() == v1::ExtraSignal::VALUE_NOT_SET ||
         extra.text().size() > kSignalTextBytesMax) {

@@ -1,0 +1,288 @@
+// Key and value bytes of every record; the grammar with examples is storage/README.md. Layouts are
+// fixed and hand-made so that a record has exactly one encoding, and each value ends in a CRC-32C
+// over kind, key and value: a flipped bit, or a value under another's key, is found and not served.
+#include "storage/records.h"
+
+#include <array>
+#include <cstddef>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+namespace latchkey::storage {
+
+namespace {
+
+constexpr char kFormat = 1;
+constexpr size_t kLaneBytes = 22;
+constexpr size_t kIdBytes = 16;
+constexpr size_t kChecksumBytes = 4;
+
+constexpr std::array<uint32_t, 256> MakeCrcTable() {
+  std::array<uint32_t, 256> table{};
+  for (uint32_t i = 0; i < table.size(); ++i) {
+    uint32_t value = i;
+    for (int bit = 0; bit < 8; ++bit) {
+      value = (value & 1U) != 0 ? (value >> 1) ^ 0x82f63b78U : value >> 1;
+    }
+    table[i] = value;
+  }
+  return table;
+}
+
+constexpr std::array<uint32_t, 256> kCrcTable = MakeCrcTable();
+
+uint32_t Crc32c(uint32_t crc, std::string_view bytes) {
+  crc = ~crc;
+  for (const char byte : bytes) {
+    crc = (crc >> 8) ^ kCrcTable[(crc ^ static_cast<uint8_t>(byte)) & 0xffU];
+  }
+  return ~crc;
+}
+
+void PutNumber(std::string& out, uint64_t value, size_t bytes) {
+  for (size_t i = bytes; i > 0; --i) {
+    out.push_back(static_cast<char>((value >> (8 * (i - 1))) & 0xffU));
+  }
+}
+
+void PutTime(std::string& out, Timestamp time) {
+  PutNumber(out, static_cast<uint64_t>(time.ms), 8);
+}
+
+std::string Checksum(Kind kind, std::string_view key, std::string_view body) {
+  std::string header(1, static_cast<char>(kind));
+  PutNumber(header, key.size(), 4);
+  const uint32_t crc = Crc32c(Crc32c(Crc32c(0, header), key), body);
+  std::string out;
+  PutNumber(out, crc, kChecksumBytes);
+  return out;
+}
+
+// Takes fixed pieces off the front; once something is missing, everything after is too.
+class Cursor {
+ public:
+  explicit Cursor(std::string_view bytes) : rest_(bytes) {}
+
+  std::string_view Take(size_t count) {
+    if (rest_.size() < count) {
+      ok_ = false;
+      return {};
+    }
+    const std::string_view piece = rest_.substr(0, count);
+    rest_.remove_prefix(count);
+    return piece;
+  }
+
+  uint64_t Number(size_t bytes) {
+    uint64_t value = 0;
+    for (const char byte : Take(bytes)) {
+      value = value << 8 | static_cast<uint8_t>(byte);
+    }
+    return value;
+  }
+
+  Timestamp Time() { return Timestamp{static_cast<int64_t>(Number(8))}; }
+
+  std::string Rest() { return std::string(std::exchange(rest_, {})); }
+
+  bool ok() const { return ok_; }
+
+ private:
+  std::string_view rest_;
+  bool ok_ = true;
+};
+
+// The two names and what follows them.
+struct ParsedKey {
+  CarRef ref;
+  std::string_view suffix;
+};
+
+std::optional<ParsedKey> ParseKey(std::string_view key) {
+  const size_t fleet_end = key.find('\0');
+  if (fleet_end == std::string_view::npos) {
+    return std::nullopt;
+  }
+  const size_t car_end = key.find('\0', fleet_end + 1);
+  if (car_end == std::string_view::npos) {
+    return std::nullopt;
+  }
+  const auto fleet = FleetId::Parse(key.substr(0, fleet_end));
+  const auto car = CarId::Parse(key.substr(fleet_end + 1, car_end - fleet_end - 1));
+  if (!fleet || !car) {
+    return std::nullopt;
+  }
+  return ParsedKey{{*fleet, *car}, key.substr(car_end + 1)};
+}
+
+KeyValue Sealed(Kind kind, std::string key, std::string body) {
+  body += Checksum(kind, key, body);
+  return {kind, std::move(key), std::move(body)};
+}
+
+KeyValue EncodeState(const StateRecord& record) {
+  std::string body(1, kFormat);
+  PutTime(body, record.received_at);
+  body += record.payload;
+  return Sealed(Kind::kState, KeyPrefix(record.ref) + std::string(ToText(record.group)),
+                std::move(body));
+}
+
+KeyValue EncodeRing(const RingRecord& record) {
+  std::string body(1, kFormat);
+  PutNumber(body, record.version, 8);
+  PutTime(body, record.received_at);
+  body += record.payload;
+  return Sealed(Kind::kRing, KeyPrefix(record.ref), std::move(body));
+}
+
+KeyValue EncodePresence(const PresenceRecord& record) {
+  std::string body(1, kFormat);
+  PutTime(body, record.received_at);
+  body += record.payload;
+  return Sealed(Kind::kPresence, KeyPrefix(record.ref), std::move(body));
+}
+
+KeyValue EncodeCommand(const CommandRecord& record) {
+  LK_ASSERT(record.lane.str().size() == kLaneBytes);
+  std::string body(1, kFormat);
+  body += record.lane.str();
+  PutNumber(body, record.order, 8);
+  PutTime(body, record.received_at);
+  PutTime(body, record.changed_at);
+  PutNumber(body, static_cast<uint64_t>(record.state), 1);
+  PutNumber(body, static_cast<uint64_t>(record.reason), 2);
+  body += record.payload;
+  return Sealed(Kind::kCommand, KeyPrefix(record.ref) + record.id.ToBytes(), std::move(body));
+}
+
+std::optional<Record> DecodeState(const ParsedKey& key, Cursor& cursor) {
+  const std::optional<Group> group = ParseGroup(key.suffix);
+  if (!group) {
+    return std::nullopt;
+  }
+  StateRecord record;
+  record.ref = key.ref;
+  record.group = *group;
+  record.received_at = cursor.Time();
+  record.payload = cursor.Rest();
+  return record;
+}
+
+std::optional<Record> DecodeRing(const ParsedKey& key, Cursor& cursor) {
+  if (!key.suffix.empty()) {
+    return std::nullopt;
+  }
+  RingRecord record;
+  record.ref = key.ref;
+  record.version = cursor.Number(8);
+  record.received_at = cursor.Time();
+  record.payload = cursor.Rest();
+  return record;
+}
+
+std::optional<Record> DecodePresence(const ParsedKey& key, Cursor& cursor) {
+  if (!key.suffix.empty()) {
+    return std::nullopt;
+  }
+  PresenceRecord record;
+  record.ref = key.ref;
+  record.received_at = cursor.Time();
+  record.payload = cursor.Rest();
+  return record;
+}
+
+std::optional<Record> DecodeCommand(const ParsedKey& key, Cursor& cursor) {
+  const std::optional<CommandId> id = CommandId::FromBytes(key.suffix);
+  const std::optional<KeyId> lane = KeyId::Parse(cursor.Take(kLaneBytes));
+  if (!id || !lane) {
+    return std::nullopt;
+  }
+  CommandRecord record;
+  record.ref = key.ref;
+  record.lane = *lane;
+  record.id = *id;
+  record.order = cursor.Number(8);
+  record.received_at = cursor.Time();
+  record.changed_at = cursor.Time();
+  const int state = static_cast<int>(cursor.Number(1));
+  const int reason = static_cast<int>(cursor.Number(2));
+  if (state == 0 || !v1::ReceiptState_IsValid(state) || !v1::Reason_IsValid(reason)) {
+    return std::nullopt;
+  }
+  record.state = static_cast<v1::ReceiptState>(state);
+  record.reason = static_cast<Reason>(reason);
+  record.payload = cursor.Rest();
+  return record;
+}
+
+std::optional<Record> DecodeBody(Kind kind, const ParsedKey& key, Cursor& cursor) {
+  switch (kind) {
+    case Kind::kState:
+      return DecodeState(key, cursor);
+    case Kind::kRing:
+      return DecodeRing(key, cursor);
+    case Kind::kPresence:
+      return DecodePresence(key, cursor);
+    case Kind::kCommand:
+      return DecodeCommand(key, cursor);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+KeyValue Encode(const Record& record) {
+  if (const auto* state = std::get_if<StateRecord>(&record)) {
+    return EncodeState(*state);
+  }
+  if (const auto* ring = std::get_if<RingRecord>(&record)) {
+    return EncodeRing(*ring);
+  }
+  if (const auto* presence = std::get_if<PresenceRecord>(&record)) {
+    return EncodePresence(*presence);
+  }
+  return EncodeCommand(std::get<CommandRecord>(record));
+}
+
+std::string EncodeKey(const EraseCommand& erase) {
+  return KeyPrefix(erase.ref) + erase.id.ToBytes();
+}
+
+std::string KeyPrefix(const CarRef& ref) {
+  LK_ASSERT(!ref.fleet.empty() && !ref.car.empty());
+  std::string prefix = ref.fleet.str();
+  prefix.push_back('\0');
+  prefix += ref.car.str();
+  prefix.push_back('\0');
+  return prefix;
+}
+
+Result<Record> Decode(Kind kind, std::string_view key, std::string_view value) {
+  const std::optional<ParsedKey> parsed = ParseKey(key);
+  if (!parsed) {
+    return Fail(v1::REASON_MALFORMED, "the key does not begin with a fleet and a car");
+  }
+  if (value.size() < 1 + kChecksumBytes) {
+    return Fail(v1::REASON_MALFORMED,
+                "the value is only " + std::to_string(value.size()) + " bytes: it was cut off");
+  }
+  const std::string_view body = value.substr(0, value.size() - kChecksumBytes);
+  if (value.substr(body.size()) != Checksum(kind, key, body)) {
+    return Fail(v1::REASON_MALFORMED, "the checksum does not fit: the record is damaged");
+  }
+  if (body.front() != kFormat) {
+    return Fail(v1::REASON_MALFORMED, "the value has format " +
+                                          std::to_string(static_cast<uint8_t>(body.front())) +
+                                          ", this software reads format 1");
+  }
+  Cursor cursor(body.substr(1));
+  std::optional<Record> record = DecodeBody(kind, *parsed, cursor);
+  if (!record || !cursor.ok()) {
+    return Fail(v1::REASON_MALFORMED, "the record's fields are not those of its kind");
+  }
+  return *std::move(record);
+}
+
+}  // namespace latchkey::storage

@@ -1,0 +1,101 @@
+// Record bytes: one encoding each, any damage found, no key of one car begins another's.
+#include "storage/records.h"
+
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "tests/support/hex.h"
+
+namespace latchkey::storage {
+
+namespace {
+
+CarRef Ref(std::string_view fleet, std::string_view car) {
+  return {FleetId::Parse(fleet).value(), CarId::Parse(car).value()};
+}
+
+std::vector<Record> OneOfEach() {
+  const CarRef ref = Ref("demo", "car-1");
+  const Timestamp time{1'700'000'000'000};
+  CommandRecord command;
+  command.ref = ref;
+  command.lane = KeyId::Parse("abcdefghijklmnopqrstuA").value();
+  command.id = CommandId::FromBytes(std::string("\x01\x00\x02 0123456789ab\x00", 16)).value();
+  command.order = 7;
+  command.received_at = time;
+  command.changed_at = time + Duration(5);
+  command.state = v1::RECEIPT_STATE_EXPIRED;
+  command.reason = v1::REASON_EXPIRED;
+  command.payload = "P";
+  return {StateRecord{ref, Group::kEnergy, time, std::string("ab\0c", 4)},
+          RingRecord{ref, 3, time, "ring"}, PresenceRecord{ref, time, ""}, command};
+}
+
+}  // namespace
+
+TEST_CASE("records: what is encoded decodes to the same record") {
+  for (const Record& record : OneOfEach()) {
+    const KeyValue bytes = Encode(record);
+    const Result<Record> back = Decode(bytes.kind, bytes.key, bytes.value);
+    REQUIRE(back.has_value());
+    CHECK((*back == record));
+  }
+}
+
+TEST_CASE("records: the bytes are those of storage/README.md") {
+  std::string text;
+  for (const Record& record : OneOfEach()) {
+    const KeyValue bytes = Encode(record);
+    text += testing::ToHex(bytes.key) + " " + testing::ToHex(bytes.value) + "\n";
+  }
+  CHECK(text ==
+        "64656d6f006361722d3100656e65726779 010000018bcfe5680061620063153d8237\n"
+        "64656d6f006361722d3100 0100000000000000030000018bcfe5680072696e67811a60ae\n"
+        "64656d6f006361722d3100 010000018bcfe568000b498414\n"
+        "64656d6f006361722d310001000220303132333435363738396162 "
+        "016162636465666768696a6b6c6d6e6f70717273747541"
+        "00000000000000070000018bcfe568000000018bcfe5680506001050e6c9290f\n");
+}
+
+TEST_CASE("records: a flipped bit anywhere in key or value, and a value cut short, are found") {
+  for (const Record& record : OneOfEach()) {
+    const KeyValue bytes = Encode(record);
+    for (size_t at = 0; at < bytes.value.size(); ++at) {
+      for (unsigned bit = 0; bit < 8; ++bit) {
+        std::string damaged = bytes.value;
+        damaged[at] = static_cast<char>(static_cast<unsigned char>(damaged[at]) ^ (1U << bit));
+        const Result<Record> back = Decode(bytes.kind, bytes.key, damaged);
+        REQUIRE_FALSE(back.has_value());
+        CHECK(back.error().reason == v1::REASON_MALFORMED);
+      }
+      CHECK_FALSE(Decode(bytes.kind, bytes.key, bytes.value.substr(0, at)).has_value());
+    }
+    for (size_t at = 0; at < bytes.key.size(); ++at) {
+      std::string damaged = bytes.key;
+      damaged[at] = static_cast<char>(static_cast<unsigned char>(damaged[at]) ^ 1U);
+      CHECK_FALSE(Decode(bytes.kind, damaged, bytes.value).has_value());
+    }
+  }
+}
+
+TEST_CASE("records: a value under the key of another car or another kind is refused") {
+  const Record record = PresenceRecord{Ref("demo", "car-1"), {1}, "x"};
+  const KeyValue bytes = Encode(record);
+  CHECK_FALSE(Decode(Kind::kPresence, KeyPrefix(Ref("demo", "car-2")), bytes.value).has_value());
+  CHECK_FALSE(Decode(Kind::kRing, bytes.key, bytes.value).has_value());
+}
+
+TEST_CASE("records: no key of one car begins with the prefix of another") {
+  const std::vector<CarRef> refs = {Ref("a", "b"), Ref("a", "bc"), Ref("ab", "c"), Ref("a", "b-1"),
+                                    Ref("ab", "b")};
+  for (const CarRef& one : refs) {
+    for (const CarRef& other : refs) {
+      const std::string key = Encode(StateRecord{other, Group::kBody, {1}, ""}).key;
+      CHECK((key.rfind(KeyPrefix(one), 0) == 0) == (one == other));
+    }
+  }
+}
+
+}  // namespace latchkey::storage

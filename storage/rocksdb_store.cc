@@ -1,0 +1,326 @@
+// The door to RocksDB. Options follow measurements for a small machine: one shared 32 MB cache that
+// also holds the memtables, logs bounded to 64 MB, two background jobs. Recovery takes every whole
+// record of the log and drops a torn tail (kPointInTimeRecovery); it does not flush, because after
+// a full disk there is no room to.
+#include "storage/rocksdb_store.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+#include <rocksdb/write_buffer_manager.h>
+#include <sys/statvfs.h>
+
+namespace latchkey::storage {
+
+namespace {
+
+constexpr std::string_view kVersionKey = "schema_version";
+// By Kind, then meta.
+constexpr std::array<const char*, 5> kFamilies = {"state", "ring", "presence", "command", "meta"};
+constexpr size_t kMeta = 4;
+constexpr size_t kCacheBytes = size_t{32} << 20;
+constexpr size_t kMemtableBytesMax = size_t{64} << 20;
+constexpr size_t kMemtableBytes = size_t{8} << 20;
+constexpr uint64_t kLogBytesMax = uint64_t{64} << 20;
+constexpr int kOpenFilesMax = 256;
+
+tl::unexpected<Error> Unavailable(std::string text) {
+  return Fail(v1::REASON_STORE_UNAVAILABLE, std::move(text));
+}
+
+rocksdb::ColumnFamilyOptions FamilyOptions(const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = cache;
+  table.cache_index_and_filter_blocks = true;
+  table.pin_l0_filter_and_index_blocks_in_cache = true;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.format_version = 5;
+  rocksdb::ColumnFamilyOptions options;
+  options.write_buffer_size = kMemtableBytes;
+  options.compression = rocksdb::kLZ4Compression;
+  options.bottommost_compression = rocksdb::kZSTD;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return options;
+}
+
+rocksdb::DBOptions DatabaseOptions(const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::DBOptions options;
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  options.paranoid_checks = true;
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  options.avoid_flush_during_recovery = true;
+  options.max_open_files = kOpenFilesMax;
+  options.max_total_wal_size = kLogBytesMax;
+  options.max_background_jobs = 2;
+  options.bytes_per_sync = uint64_t{1} << 20;
+  options.wal_bytes_per_sync = uint64_t{1} << 20;
+  options.write_buffer_manager =
+      std::make_shared<rocksdb::WriteBufferManager>(kMemtableBytesMax, cache);
+  options.keep_log_file_num = 4;
+  options.max_log_file_size = size_t{4} << 20;
+  return options;
+}
+
+std::string Newer(const std::string& path, const std::string& what) {
+  return "the store in " + path + " was written by newer software (" + what +
+         "); this software reads schema version " + std::to_string(kSchemaVersion) +
+         ": start the newer one, or restore a backup made by this one";
+}
+
+// What a store that is there says of its schema, without changing a byte of it.
+Result<void> CheckSchema(const std::string& path) {
+  std::vector<std::string> names;
+  const rocksdb::DBOptions options;
+  if (!rocksdb::DB::ListColumnFamilies(options, path, &names).ok()) {
+    return {};  // none there; what else is wrong, opening it says
+  }
+  for (const std::string& name : names) {
+    if (name != rocksdb::kDefaultColumnFamilyName &&
+        std::find(kFamilies.begin(), kFamilies.end(), name) == kFamilies.end()) {
+      return Unavailable(Newer(path, "it has a family '" + name + "'"));
+    }
+  }
+  if (std::find(names.begin(), names.end(), kFamilies[kMeta]) == names.end()) {
+    return {};  // a first start that did not finish
+  }
+  const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
+      {rocksdb::kDefaultColumnFamilyName, {}}, {kFamilies[kMeta], {}}};
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* raw = nullptr;
+  rocksdb::Status status = rocksdb::DB::OpenForReadOnly(options, path, families, &handles, &raw);
+  if (!status.ok()) {
+    return Unavailable("the store in " + path + " does not open: " + status.ToString());
+  }
+  const std::unique_ptr<rocksdb::DB> database(raw);
+  std::string text;
+  status = database->Get({}, handles[1], kVersionKey, &text);
+  for (rocksdb::ColumnFamilyHandle* handle : handles) {
+    database->DestroyColumnFamilyHandle(handle);
+  }
+  if (status.IsNotFound()) {
+    return {};
+  }
+  uint32_t version = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), version);
+  if (!status.ok() || parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
+    return Unavailable("the schema version of the store in " + path +
+                       " cannot be read: restore a backup, or move the folder away and start anew");
+  }
+  if (version > kSchemaVersion) {
+    return Unavailable(Newer(path, "schema version " + text));
+  }
+  return {};
+}
+
+class RocksDbReader final : public Reader {
+ public:
+  RocksDbReader(rocksdb::DB& database, const std::vector<rocksdb::ColumnFamilyHandle*>& families)
+      : database_(database), families_(families), snapshot_(database.GetSnapshot()) {}
+
+  ~RocksDbReader() override { database_.ReleaseSnapshot(snapshot_); }
+
+  RocksDbReader(const RocksDbReader&) = delete;
+  RocksDbReader& operator=(const RocksDbReader&) = delete;
+
+  Result<void> Scan(
+      Kind kind, const std::optional<CarRef>& ref, const std::function<void(const Record&)>& visit,
+      const std::function<void(std::string_view, const Error&)>& damaged) const override {
+    std::string begin;
+    std::string end;
+    rocksdb::Slice end_slice;
+    rocksdb::ReadOptions options;
+    options.snapshot = snapshot_;
+    options.fill_cache = ref.has_value();
+    if (ref) {
+      begin = KeyPrefix(*ref);
+      end = begin;
+      end.back() = '\x01';  // the prefix ends in 00
+      end_slice = end;
+      options.iterate_upper_bound = &end_slice;
+    }
+    const std::unique_ptr<rocksdb::Iterator> at(
+        database_.NewIterator(options, families_.at(static_cast<size_t>(kind))));
+    for (at->Seek(begin); at->Valid(); at->Next()) {
+      const std::string_view key = at->key().ToStringView();
+      const Result<Record> record = Decode(kind, key, at->value().ToStringView());
+      if (record) {
+        visit(*record);
+      } else {
+        damaged(key, record.error());
+      }
+    }
+    if (!at->status().ok()) {
+      return Unavailable("reading the store failed: " + at->status().ToString());
+    }
+    return {};
+  }
+
+ private:
+  rocksdb::DB& database_;
+  const std::vector<rocksdb::ColumnFamilyHandle*>& families_;
+  const rocksdb::Snapshot* snapshot_;
+};
+
+uint64_t FreeBytesAt(const std::string& path) {
+  struct statvfs facts = {};
+  if (statvfs(path.c_str(), &facts) != 0) {
+    return 0;
+  }
+  return uint64_t{facts.f_bavail} * facts.f_frsize;
+}
+
+}  // namespace
+
+struct RocksDbStore::Impl {
+  RocksDbOptions options;
+  std::string path;
+  std::unique_ptr<rocksdb::DB> database;
+  std::vector<rocksdb::ColumnFamilyHandle*> families;  // by Kind, then meta, then default
+  bool failed = false;  // the last write failed: RocksDB may want to be told to go on
+
+  ~Impl();
+  Result<void> OpenDatabase();
+  Result<void> CheckRoom() const;
+};
+
+RocksDbStore::Impl::~Impl() {
+  if (database == nullptr) {
+    return;
+  }
+  if (!failed) {
+    static_cast<void>(database->SyncWAL());
+  }
+  for (rocksdb::ColumnFamilyHandle* family : families) {
+    static_cast<void>(database->DestroyColumnFamilyHandle(family));
+  }
+  static_cast<void>(database->Close());
+}
+
+Result<void> RocksDbStore::Impl::OpenDatabase() {
+  const auto cache = rocksdb::NewLRUCache(kCacheBytes);
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  for (const char* name : kFamilies) {
+    descriptors.emplace_back(name, FamilyOptions(cache));
+  }
+  descriptors.emplace_back(rocksdb::kDefaultColumnFamilyName, FamilyOptions(cache));
+  rocksdb::DB* raw = nullptr;
+  rocksdb::Status status =
+      rocksdb::DB::Open(DatabaseOptions(cache), path, descriptors, &families, &raw);
+  if (!status.ok()) {
+    return Unavailable("the store in " + path + " does not open: " + status.ToString() +
+                       (status.IsIOError() ? " (is another bridge using it, or the disk full?)"
+                                           : " (restore a backup, or move the folder away)"));
+  }
+  database.reset(raw);
+  std::string text;
+  status = database->Get({}, families[kMeta], kVersionKey, &text);
+  if (status.IsNotFound()) {
+    rocksdb::WriteOptions durable;
+    durable.sync = true;
+    status = database->Put(durable, families[kMeta], kVersionKey, std::to_string(kSchemaVersion));
+  }
+  if (!status.ok()) {
+    return Unavailable("the schema version of the store in " + path +
+                       " cannot be kept: " + status.ToString());
+  }
+  return {};
+}
+
+Result<void> RocksDbStore::Impl::CheckRoom() const {
+  const uint64_t free = options.free_bytes ? options.free_bytes() : FreeBytesAt(path);
+  if (free < options.free_bytes_min) {
+    return Unavailable("only " + std::to_string(free >> 20) + " MB are free where the store " +
+                       path + " is, " + std::to_string(options.free_bytes_min >> 20) +
+                       " MB are needed: make room, writing goes on by itself");
+  }
+  return {};
+}
+
+RocksDbStore::RocksDbStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+RocksDbStore::~RocksDbStore() = default;
+
+Result<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(const RocksDbOptions& options) {
+  namespace fs = std::filesystem;
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  impl->path = options.path.string();
+  std::error_code error;
+  fs::create_directories(options.path, error);
+  if (!error) {
+    fs::permissions(options.path, fs::perms::owner_all, error);
+  }
+  if (error) {
+    return Unavailable("the folder " + impl->path +
+                       " for the store cannot be made private to this user: " + error.message());
+  }
+  // Opening writes a little; on a disk that is full it would abort.
+  LK_CHECK(impl->CheckRoom());
+  LK_CHECK(CheckSchema(impl->path));
+  LK_CHECK(impl->OpenDatabase());
+  return std::unique_ptr<RocksDbStore>(new RocksDbStore(std::move(impl)));
+}
+
+Result<void> RocksDbStore::Commit(std::span<const Change> changes, Durability durability) {
+  LK_CHECK(impl_->CheckRoom());
+  if (impl_->failed) {
+    static_cast<void>(impl_->database->Resume());  // the write below says whether it helped
+  }
+  rocksdb::WriteBatch batch;
+  rocksdb::Status status;
+  for (const Change& change : changes) {
+    if (const auto* erase = std::get_if<EraseCommand>(&change)) {
+      status =
+          batch.Delete(impl_->families[static_cast<size_t>(Kind::kCommand)], EncodeKey(*erase));
+    } else {
+      const KeyValue bytes = std::visit(
+          [](const auto& one) -> KeyValue {
+            if constexpr (std::is_same_v<std::decay_t<decltype(one)>, EraseCommand>) {
+              return {};
+            } else {
+              return Encode(one);
+            }
+          },
+          change);
+      status = batch.Put(impl_->families[static_cast<size_t>(bytes.kind)], bytes.key, bytes.value);
+    }
+    if (!status.ok()) {
+      return Unavailable("a batch could not be put together: " + status.ToString());
+    }
+  }
+  rocksdb::WriteOptions options;
+  options.sync = durability == Durability::kDurable;
+  status = impl_->database->Write(options, &batch);
+  impl_->failed = !status.ok();
+  if (!status.ok()) {
+    return Unavailable("writing to the store " + impl_->path + " failed: " + status.ToString() +
+                       ": look at the disk; the write is tried again");
+  }
+  return {};
+}
+
+Result<void> RocksDbStore::Sync() {
+  const rocksdb::Status status = impl_->database->FlushWAL(true);
+  if (!status.ok()) {
+    impl_->failed = true;
+    return Unavailable("syncing the store " + impl_->path + " failed: " + status.ToString() +
+                       ": look at the disk");
+  }
+  return {};
+}
+
+std::unique_ptr<Reader> RocksDbStore::Snapshot() const {
+  return std::make_unique<RocksDbReader>(*impl_->database, impl_->families);
+}
+
+}  // namespace latchkey::storage

@@ -1,0 +1,44 @@
+// Store on RocksDB: one column family per kind of record and one, `meta`, for the schema version.
+// Debian's build of RocksDB aborts the process when the disk is full while it appends to its log,
+// so Commit refuses well before that and works again by itself once there is room.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+
+#include "storage/store.h"
+
+namespace latchkey::storage {
+
+struct RocksDbOptions {
+  std::filesystem::path path;
+  // Below this many free bytes Commit is refused: twice the log's bound (64 MB) and the memtables.
+  uint64_t free_bytes_min = uint64_t{256} << 20;
+  // How many bytes are free where the store is; empty: ask the file system.
+  std::function<uint64_t()> free_bytes;
+};
+
+// Not copyable. Thread rule: as Store. Outlives its Readers. One process at a time has it open.
+class RocksDbStore final : public Store {
+ public:
+  // Opens or creates the folder `path` (mode 0700) and the store in it. Errors
+  // REASON_STORE_UNAVAILABLE: the folder cannot be made, another process has it, a newer software's
+  // schema, damage that recovery cannot pass, disk full.
+  static Result<std::unique_ptr<RocksDbStore>> Open(const RocksDbOptions& options);
+  ~RocksDbStore() override;
+  RocksDbStore(const RocksDbStore&) = delete;
+  RocksDbStore& operator=(const RocksDbStore&) = delete;
+
+  Result<void> Commit(std::span<const Change> changes, Durability durability) override;
+  Result<void> Sync() override;
+  std::unique_ptr<Reader> Snapshot() const override;
+
+ private:
+  struct Impl;
+  explicit RocksDbStore(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace latchkey::storage

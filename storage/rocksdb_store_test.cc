@@ -1,0 +1,215 @@
+// What only RocksDB can do wrong: a full disk, a torn log, damage on disk, another schema, a second
+// process. The test opens RocksDB itself to do the damage.
+#include "storage/rocksdb_store.h"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <rocksdb/db.h>
+#include <stdlib.h>
+
+namespace latchkey::storage {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+class Folder {
+ public:
+  Folder() {
+    std::string name = (fs::temp_directory_path() / "lk_rocksdb_XXXXXX").string();
+    REQUIRE(mkdtemp(name.data()) != nullptr);
+    path_ = name;
+  }
+
+  ~Folder() { fs::remove_all(path_); }
+
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+  RocksDbOptions Options() const {
+    RocksDbOptions options;
+    options.path = path_ / "store";
+    options.free_bytes_min = 0;
+    return options;
+  }
+
+ private:
+  fs::path path_;
+};
+
+CarRef Ref() {
+  return {FleetId::Parse("f").value(), CarId::Parse("a").value()};
+}
+
+Change Presence(std::string payload) {
+  return PresenceRecord{Ref(), {1}, std::move(payload)};
+}
+
+Change State(Group group) {
+  return StateRecord{Ref(), group, {1}, "s"};
+}
+
+std::unique_ptr<RocksDbStore> Open(const RocksDbOptions& options) {
+  auto store = RocksDbStore::Open(options);
+  REQUIRE_MESSAGE(store.has_value(), (store ? "" : store.error().text));
+  return *std::move(store);
+}
+
+struct Seen {
+  int good = 0;
+  int damaged = 0;
+};
+
+Seen Read(const Store& store, Kind kind) {
+  Seen seen;
+  const Result<void> read = store.Snapshot()->Scan(
+      kind, std::nullopt, [&](const Record&) { ++seen.good; },
+      [&](std::string_view, const Error&) { ++seen.damaged; });
+  CHECK(read.has_value());
+  return seen;
+}
+
+// Puts bytes past our own code; the family is made when it is not there.
+void PutBehind(const fs::path& path, const std::string& family, const std::string& key,
+               const std::string& value) {
+  rocksdb::DBOptions options;
+  options.create_missing_column_families = true;
+  std::vector<std::string> names;
+  REQUIRE(rocksdb::DB::ListColumnFamilies(options, path.string(), &names).ok());
+  if (std::find(names.begin(), names.end(), family) == names.end()) {
+    names.push_back(family);
+  }
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  for (const std::string& name : names) {
+    descriptors.emplace_back(name, rocksdb::ColumnFamilyOptions());
+  }
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* database = nullptr;
+  REQUIRE(rocksdb::DB::Open(options, path.string(), descriptors, &handles, &database).ok());
+  for (rocksdb::ColumnFamilyHandle* handle : handles) {
+    if (handle->GetName() == family) {
+      REQUIRE(database->Put({}, handle, key, value).ok());
+    }
+    database->DestroyColumnFamilyHandle(handle);
+  }
+  delete database;
+}
+
+}  // namespace
+
+TEST_CASE("rocksdb store: its folder is readable by its user alone") {
+  const Folder folder;
+  const auto store = Open(folder.Options());
+  CHECK(fs::status(folder.Options().path).permissions() == fs::perms::owner_all);
+}
+
+TEST_CASE("rocksdb store: below the bound of free bytes nothing is written, and room heals it") {
+  const Folder folder;
+  uint64_t free_bytes = 1000;
+  RocksDbOptions options = folder.Options();
+  options.free_bytes_min = 500;
+  options.free_bytes = [&] { return free_bytes; };
+  const auto store = Open(options);
+  REQUIRE(store->Commit(std::vector<Change>{State(Group::kBody)}, Durability::kDurable));
+  free_bytes = 499;
+  const auto refused = store->Commit(std::vector<Change>{State(Group::kLink)}, Durability::kSoon);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().reason == v1::REASON_STORE_UNAVAILABLE);
+  CHECK(refused.error().text.find("make room") != std::string::npos);
+  CHECK(Read(*store, Kind::kState).good == 1);
+  free_bytes = 500;
+  CHECK(store->Commit(std::vector<Change>{State(Group::kLink)}, Durability::kSoon).has_value());
+  CHECK(Read(*store, Kind::kState).good == 2);
+}
+
+TEST_CASE("rocksdb store: it does not open on a disk without room") {
+  const Folder folder;
+  RocksDbOptions options = folder.Options();
+  options.free_bytes_min = 500;
+  options.free_bytes = [] { return uint64_t{499}; };
+  const auto refused = RocksDbStore::Open(options);
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().reason == v1::REASON_STORE_UNAVAILABLE);
+}
+
+TEST_CASE("rocksdb store: a second opening of the same folder is refused") {
+  const Folder folder;
+  const auto store = Open(folder.Options());
+  const auto second = RocksDbStore::Open(folder.Options());
+  REQUIRE_FALSE(second.has_value());
+  CHECK(second.error().text.find("another bridge") != std::string::npos);
+}
+
+TEST_CASE("rocksdb store: a newer schema version is refused in words and left as it is") {
+  const Folder folder;
+  {
+    const auto store = Open(folder.Options());
+  }
+  PutBehind(folder.Options().path, "meta", "schema_version", "2");
+  const auto refused = RocksDbStore::Open(folder.Options());
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().text.find("newer software (schema version 2)") != std::string::npos);
+}
+
+TEST_CASE("rocksdb store: a schema version that cannot be read is refused") {
+  const Folder folder;
+  {
+    const auto store = Open(folder.Options());
+  }
+  PutBehind(folder.Options().path, "meta", "schema_version", "1x");
+  CHECK_FALSE(RocksDbStore::Open(folder.Options()).has_value());
+}
+
+TEST_CASE("rocksdb store: a family this software does not know is a newer schema") {
+  const Folder folder;
+  {
+    const auto store = Open(folder.Options());
+  }
+  PutBehind(folder.Options().path, "journal", "k", "v");
+  const auto refused = RocksDbStore::Open(folder.Options());
+  REQUIRE_FALSE(refused.has_value());
+  CHECK(refused.error().text.find("'journal'") != std::string::npos);
+}
+
+TEST_CASE("rocksdb store: a damaged value is reported and skipped, its neighbours are served") {
+  const Folder folder;
+  {
+    const auto store = Open(folder.Options());
+    REQUIRE(store->Commit(std::vector<Change>{State(Group::kBody), State(Group::kLink)},
+                          Durability::kDurable));
+  }
+  KeyValue raw = Encode(StateRecord{Ref(), Group::kEnergy, {1}, "s"});
+  raw.value[3] = static_cast<char>(raw.value[3] ^ 4);
+  PutBehind(folder.Options().path, "state", raw.key, raw.value);
+  const auto store = Open(folder.Options());
+  const Seen seen = Read(*store, Kind::kState);
+  CHECK(seen.good == 2);
+  CHECK(seen.damaged == 1);
+}
+
+TEST_CASE("rocksdb store: a log torn in its last record opens with all commits before it") {
+  const Folder folder;
+  {
+    const auto store = Open(folder.Options());
+    REQUIRE(store->Commit(std::vector<Change>{State(Group::kBody)}, Durability::kDurable));
+    // Two changes in one commit: they must go together.
+    REQUIRE(store->Commit(std::vector<Change>{State(Group::kLink), Presence("p")},
+                          Durability::kDurable));
+  }
+  fs::path log;
+  for (const auto& entry : fs::directory_iterator(folder.Options().path)) {
+    if (entry.path().extension() == ".log" && entry.file_size() > 0) {
+      log = entry.path();
+    }
+  }
+  REQUIRE_FALSE(log.empty());
+  fs::resize_file(log, fs::file_size(log) - 3);
+  const auto store = Open(folder.Options());
+  CHECK(Read(*store, Kind::kState).good == 1);
+  CHECK(Read(*store, Kind::kPresence).good == 0);
+}
+
+}  // namespace latchkey::storage

@@ -1,0 +1,229 @@
+// What every store must do, run over each engine.
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <stdlib.h>
+
+#include "storage/memory_store.h"
+#include "storage/rocksdb_store.h"
+#include "storage/store.h"
+
+namespace latchkey::storage {
+
+namespace {
+
+CarRef Ref(std::string_view fleet, std::string_view car) {
+  return {FleetId::Parse(fleet).value(), CarId::Parse(car).value()};
+}
+
+Change State(const CarRef& ref, Group group, std::string payload) {
+  return StateRecord{ref, group, {1000}, std::move(payload)};
+}
+
+CommandId Id(char fill) {
+  return CommandId::FromBytes(std::string(16, fill)).value();
+}
+
+Change Held(const CarRef& ref, char fill, uint64_t order) {
+  CommandRecord record;
+  record.ref = ref;
+  record.lane = KeyId::Parse("abcdefghijklmnopqrstuA").value();
+  record.id = Id(fill);
+  record.order = order;
+  record.payload = std::string(1, fill);
+  return record;
+}
+
+// A store that can be stopped and started on the same bytes.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual Store& store() = 0;
+  // A clean stop and start, or the loss of power, which keeps only what was durable.
+  virtual void Restart() = 0;
+};
+
+class MemoryEngine final : public Engine {
+ public:
+  Store& store() override { return store_; }
+
+  void Restart() override { store_.Crash(); }
+
+ private:
+  MemoryStore store_;
+};
+
+class RocksDbEngine final : public Engine {
+ public:
+  RocksDbEngine() {
+    std::string name = (std::filesystem::temp_directory_path() / "lk_store_XXXXXX").string();
+    REQUIRE(mkdtemp(name.data()) != nullptr);
+    folder_ = name;
+    Open();
+  }
+
+  ~RocksDbEngine() override {
+    store_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  Store& store() override { return *store_; }
+
+  void Restart() override {
+    store_.reset();
+    Open();
+  }
+
+ private:
+  void Open() {
+    RocksDbOptions options;
+    options.path = folder_ / "store";
+    options.free_bytes_min = 0;
+    auto opened = RocksDbStore::Open(options);
+    REQUIRE_MESSAGE(opened.has_value(), (opened ? "" : opened.error().text));
+    store_ = *std::move(opened);
+  }
+
+  std::filesystem::path folder_;
+  std::unique_ptr<RocksDbStore> store_;
+};
+
+std::vector<std::unique_ptr<Engine>> Engines() {
+  std::vector<std::unique_ptr<Engine>> engines;
+  engines.push_back(std::make_unique<MemoryEngine>());
+  engines.push_back(std::make_unique<RocksDbEngine>());
+  return engines;
+}
+
+std::string Shown(const Record& record) {
+  if (const auto* state = std::get_if<StateRecord>(&record)) {
+    return state->ref.ToText() + "/" + std::string(ToText(state->group)) + "=" + state->payload;
+  }
+  if (const auto* ring = std::get_if<RingRecord>(&record)) {
+    return ring->ref.ToText() + " v" + std::to_string(ring->version);
+  }
+  if (const auto* presence = std::get_if<PresenceRecord>(&record)) {
+    return presence->ref.ToText() + " present " + presence->payload;
+  }
+  const auto& command = std::get<CommandRecord>(record);
+  return command.ref.ToText() + " #" + std::to_string(command.order) + " " + command.payload;
+}
+
+std::string Read(const Reader& reader, Kind kind, const std::optional<CarRef>& ref = {}) {
+  std::string text;
+  const Result<void> result = reader.Scan(
+      kind, ref, [&](const Record& record) { text += Shown(record) + "; "; },
+      [&](std::string_view, const Error& error) { text += "DAMAGED " + error.text; });
+  return result ? text : "ERROR " + result.error().text;
+}
+
+std::string Read(const Store& store, Kind kind, const std::optional<CarRef>& ref = {}) {
+  return Read(*store.Snapshot(), kind, ref);
+}
+
+}  // namespace
+
+TEST_CASE("store: records come back by kind in key order, and by car") {
+  for (const auto& engine : Engines()) {
+    Store& store = engine->store();
+    const std::vector<Change> changes = {
+        State(Ref("f", "b"), Group::kEnergy, "1"), State(Ref("f", "a"), Group::kBody, "2"),
+        State(Ref("f", "a"), Group::kLink, "3"),   State(Ref("f", "ab"), Group::kBody, "4"),
+        RingRecord{Ref("f", "a"), 9, {5}, "r"},    PresenceRecord{Ref("f", "a"), {5}, "p"}};
+    REQUIRE(store.Commit(changes, Durability::kSoon).has_value());
+    CHECK(Read(store, Kind::kState) == "f/a/body=2; f/a/link=3; f/ab/body=4; f/b/energy=1; ");
+    CHECK(Read(store, Kind::kState, Ref("f", "a")) == "f/a/body=2; f/a/link=3; ");
+    CHECK(Read(store, Kind::kState, Ref("f", "c")) == "");
+    CHECK(Read(store, Kind::kRing) == "f/a v9; ");
+    CHECK(Read(store, Kind::kPresence) == "f/a present p; ");
+    CHECK(Read(store, Kind::kCommand) == "");
+  }
+}
+
+TEST_CASE("store: a record replaces the one of its key, and a command can be forgotten") {
+  for (const auto& engine : Engines()) {
+    Store& store = engine->store();
+    const CarRef ref = Ref("f", "a");
+    REQUIRE(store.Commit(
+        std::vector<Change>{State(ref, Group::kBody, "old"), Held(ref, 'x', 1), Held(ref, 'y', 2)},
+        Durability::kDurable));
+    REQUIRE(store.Commit(
+        std::vector<Change>{State(ref, Group::kBody, "new"), EraseCommand{ref, Id('x')}},
+        Durability::kDurable));
+    CHECK(Read(store, Kind::kState) == "f/a/body=new; ");
+    CHECK(Read(store, Kind::kCommand) == "f/a #2 y; ");
+  }
+}
+
+TEST_CASE("store: changes of one commit apply in order") {
+  for (const auto& engine : Engines()) {
+    Store& store = engine->store();
+    const CarRef ref = Ref("f", "a");
+    REQUIRE(store.Commit(
+        std::vector<Change>{Held(ref, 'x', 1), EraseCommand{ref, Id('x')}, Held(ref, 'y', 2),
+                            EraseCommand{ref, Id('y')}, Held(ref, 'y', 3)},
+        Durability::kSoon));
+    CHECK(Read(store, Kind::kCommand) == "f/a #3 y; ");
+  }
+}
+
+TEST_CASE("store: a snapshot does not see what is committed after it") {
+  for (const auto& engine : Engines()) {
+    Store& store = engine->store();
+    REQUIRE(store.Commit(std::vector<Change>{Held(Ref("f", "a"), 'x', 1)}, Durability::kSoon));
+    const std::unique_ptr<Reader> before = store.Snapshot();
+    REQUIRE(store.Commit(std::vector<Change>{Held(Ref("f", "a"), 'y', 2)}, Durability::kSoon));
+    CHECK(Read(*before, Kind::kCommand) == "f/a #1 x; ");
+    CHECK(Read(store, Kind::kCommand) == "f/a #1 x; f/a #2 y; ");
+  }
+}
+
+TEST_CASE("store: what is durable is there after a restart, with all that was committed before") {
+  for (const auto& engine : Engines()) {
+    REQUIRE(engine->store().Commit(std::vector<Change>{State(Ref("f", "a"), Group::kBody, "s")},
+                                   Durability::kSoon));
+    REQUIRE(engine->store().Commit(std::vector<Change>{Held(Ref("f", "a"), 'x', 1)},
+                                   Durability::kDurable));
+    engine->Restart();
+    CHECK(Read(engine->store(), Kind::kState) == "f/a/body=s; ");
+    CHECK(Read(engine->store(), Kind::kCommand) == "f/a #1 x; ");
+    REQUIRE(engine->store().Commit(std::vector<Change>{Held(Ref("f", "a"), 'y', 2)},
+                                   Durability::kSoon));
+    REQUIRE(engine->store().Sync());
+    engine->Restart();
+    CHECK(Read(engine->store(), Kind::kCommand) == "f/a #1 x; f/a #2 y; ");
+  }
+}
+
+TEST_CASE("store: an empty commit is a question whether the store can write") {
+  for (const auto& engine : Engines()) {
+    CHECK(engine->store().Commit({}, Durability::kDurable).has_value());
+  }
+}
+
+TEST_CASE("memory store: a crash loses what was not durable, whole commits at a time") {
+  MemoryStore store;
+  REQUIRE(store.Commit(std::vector<Change>{Held(Ref("f", "a"), 'x', 1)}, Durability::kDurable));
+  REQUIRE(store.Commit(
+      std::vector<Change>{Held(Ref("f", "a"), 'y', 2), EraseCommand{Ref("f", "a"), Id('x')}},
+      Durability::kSoon));
+  CHECK(Read(store, Kind::kCommand) == "f/a #2 y; ");
+  store.Crash();
+  CHECK(Read(store, Kind::kCommand) == "f/a #1 x; ");
+}
+
+TEST_CASE("memory store: a damaged record is reported and skipped") {
+  MemoryStore store;
+  REQUIRE(store.Commit(std::vector<Change>{Held(Ref("f", "a"), 'x', 1)}, Durability::kSoon));
+  KeyValue raw = Encode(StateRecord{Ref("f", "a"), Group::kBody, {1}, "s"});
+  raw.value.back() = static_cast<char>(raw.value.back() ^ 1);
+  store.PutRaw(raw);
+  CHECK(Read(store, Kind::kState) == "DAMAGED the checksum does not fit: the record is damaged");
+  CHECK(Read(store, Kind::kCommand) == "f/a #1 x; ");
+}
+
+}  // namespace latchkey::storage

@@ -52,8 +52,8 @@ constexpr std::array<ReasonFacts, kReasonCount> kFacts = {{
     {"wrong_car", 0x87, false, false,
      "This was meant for another car. Nothing happened. Choose the car again and send anew."},
     {"expired", 0x83, false, true,
-     "The time for this ran out before the car could act. Nothing happened. Send it again if still "
-     "wanted."},
+     "The time for this ran out: the car will not act on it any more. Look at the car's state, and "
+     "send it again if still wanted."},
     {"lifetime_too_long", 0x83, false, true,
      "This asks to be obeyed for longer than its kind may, or was issued in the future. Nothing "
      "happened. Check the phone's clock and send anew."},
@@ -61,7 +61,9 @@ constexpr std::array<ReasonFacts, kReasonCount> kFacts = {{
      "The car has had this command already; what became of it then still holds. Send a new command "
      "to do it again."},
     {"superseded", 0x83, false, false,
-     "A newer command took its place. This one did nothing. See the newer one's outcome."},
+     "A newer command took its place: the car will not act on this one any more. See the newer "
+     "one's "
+     "outcome."},
     {"older_version", 0x83, false, false,
      "A newer version is already known. This one was ignored. The car sends its newest when it "
      "connects."},
@@ -84,7 +86,7 @@ constexpr std::array<ReasonFacts, kReasonCount> kFacts = {{
      "code on the screen again."},
     {"declined", 0x87, false, true,
      "The person in the car said no. Nothing happened. Ask them and try again."},
-    {"store_unavailable", 0x80, false, true,
+    {"store_unavailable", 0x80, true, true,
      "The service cannot keep this for the car at the moment. It may still reach a car that is "
      "online. Try again in a few minutes."},
     {"car_failed", 0x80, true, true,

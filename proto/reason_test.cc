@@ -1,7 +1,9 @@
 // The table of refusals is whole, in the order of the schema, and says something to people.
 #include "proto/reason.h"
 
+#include <fstream>
 #include <set>
+#include <sstream>
 #include <string>
 
 #include <doctest/doctest.h>
@@ -61,6 +63,21 @@ TEST_CASE("reason: codes are error codes of MQTT 5.0 section 2.4") {
   CHECK(FactsOf(v1::REASON_BAD_TOKEN).mqtt5 == 0x86);
   CHECK(FactsOf(v1::REASON_FULL).mqtt5 == 0x97);
   CHECK(FactsOf(v1::REASON_EXPIRED).mqtt5 == 0x83);
+}
+
+TEST_CASE("reason: the page for implementers says the same as the table") {
+  std::ifstream file(std::string(LK_SOURCE_DIR) + "/proto/README.md");
+  std::ostringstream page;
+  page << file.rdbuf();
+  for (int number = 1; number <= v1::Reason_MAX; ++number) {
+    const ReasonFacts& facts = FactsOf(static_cast<Reason>(number));
+    std::ostringstream row;
+    row << "| `" << facts.word << "` | 0x" << std::hex << int{facts.mqtt5} << " | "
+        << (facts.may_have_acted ? "yes" : "no") << " | " << (facts.retry_can_help ? "yes" : "no")
+        << " |";
+    CAPTURE(row.str());
+    CHECK(page.str().find(row.str()) != std::string::npos);
+  }
 }
 
 TEST_CASE("reason: no reason has no text, and a value from the future is treated as our fault") {

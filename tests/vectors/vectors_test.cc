@@ -1,5 +1,6 @@
 // The library against the golden vectors: bytes that other implementations rely on do not change.
 #include <fstream>
+#include <iterator>
 #include <set>
 #include <string>
 #include <string_view>
@@ -188,6 +189,34 @@ TEST_CASE("vectors: the action table is this one, and each action has a command"
     CHECK(v1::Slot_Name(facts->slot) == Text(row, "slot"));
     CHECK(facts->lifetime_max.count() == row.at("lifetime_ms_max").get<int64_t>());
     CHECK(good.count(Text(row, "name")) == 1);
+  }
+}
+
+std::string LifeText(Duration life) {
+  const auto seconds = life.count() / 1000;
+  if (seconds == 0) {
+    return "none";
+  }
+  if (seconds >= 86400) {
+    return std::to_string(seconds / 3600) + " h";
+  }
+  return seconds >= 600 ? std::to_string(seconds / 60) + " min" : std::to_string(seconds) + " s";
+}
+
+TEST_CASE("vectors: the page for implementers has this action table") {
+  std::ifstream file(std::string(LK_SOURCE_DIR) + "/proto/README.md");
+  const std::string page((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  for (const ActionFacts& facts : ActionTable()) {
+    std::string group = v1::CommandClass_Name(facts.command_class).substr(14);
+    for (char& c : group) {
+      c = c == '_' ? ' ' : static_cast<char>(c - 'A' + 'a');
+    }
+    const std::string row =
+        "| " + std::to_string(facts.field) + " | `" + std::string(facts.name) + "` | " + group +
+        " | " + v1::Permission_Name(facts.permission).substr(11) + " | " +
+        v1::Slot_Name(facts.slot).substr(5) + " | " + LifeText(facts.lifetime_max) + " |";
+    CAPTURE(row);
+    CHECK(page.find(row) != std::string::npos);
   }
 }
 

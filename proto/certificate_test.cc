@@ -204,6 +204,29 @@ TEST_CASE("signed by: a car cannot sign for another car") {
         "REASON_BAD_CERTIFICATE");
 }
 
+TEST_CASE("signed by: a CA says CA:TRUE and that its key signs certificates, both") {
+  const int basic = NID_basic_constraints;
+  const int usage = NID_key_usage;
+
+  struct Case {
+    std::vector<std::pair<int, std::string>> extensions;
+    std::string said;
+  };
+
+  for (const Case& row : {
+           Case{{{basic, "critical,CA:TRUE"}, {usage, "critical,keyCertSign"}}, "allowed"},
+           Case{{{basic, "critical,CA:FALSE"}, {usage, "critical,keyCertSign"}},
+                "REASON_BAD_CERTIFICATE"},
+           Case{{{basic, "critical,CA:TRUE"}, {usage, "critical,digitalSignature"}},
+                "REASON_BAD_CERTIFICATE"},
+           Case{{{usage, "critical,keyCertSign"}}, "REASON_BAD_CERTIFICATE"},
+           Case{{}, "REASON_BAD_CERTIFICATE"},
+       }) {
+    const std::string der = CertificateWith(row.extensions);  // signed by itself, empty names
+    CHECK(Said(CheckSignedBy(der, der, kNow)) == row.said);
+  }
+}
+
 TEST_CASE("signed by: no damaged copy passes, and none crashes the reader") {
   const auto car = testing::MakeTestCar("demo", "F3-17");
   ForEachDamaged(car.certificate_der, [&](const std::string& damaged) {

@@ -1,0 +1,365 @@
+// The car's life: connection, state, ring, pairing. Commands are in car_commands.cc.
+#include "tools/car/car.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "proto/pairing.h"
+#include "proto/reason.h"
+#include "proto/state.h"
+#include "proto/topic.h"
+
+namespace latchkey::car {
+namespace {
+
+constexpr uint64_t kSequenceBlock = 1024;  // sequences reserved by one write
+constexpr int kRefusedSuback = 0x80;       // MQTT 5.0 section 3.9.3
+constexpr int kDoublingsMax = 16;
+
+std::string Word(Reason reason) {
+  return std::string(FactsOf(reason).word);
+}
+
+}  // namespace
+
+Car::Car(Options options, PrivateKey key, Memory memory)
+    : options_(std::move(options)), key_(std::move(key)), memory_(std::move(memory)) {
+  LK_ASSERT(memory_.ring.ref == options_.ref);
+  for (const auto& [signal, setting] : memory_.settings) {
+    board_.Set(signal, setting.value, setting.observed_at);
+  }
+  time_ = memory_.time_floor;
+  for (Remembered& command : memory_.commands) {
+    if (!IsFinal(command.state)) {
+      command.state = v1::RECEIPT_STATE_FAILED;
+      command.reason = v1::REASON_OUTCOME_UNKNOWN;
+      command.at = memory_.time_floor;
+      unsaid_ = true;
+    }
+  }
+  for (GroupClock& group : groups_) {
+    group.sequence = memory_.sequence_ceiling - 1;
+  }
+}
+
+void Car::Step(const Input& input, const Now& now, Effects& out) {
+  // A clock that is set back does not make the car younger: its time runs on with the monotonic
+  // clock and is at least the wall clock and the floor.
+  const Duration passed = stepped_ ? std::max(Duration(0), now.mono - time_at_) : Duration(0);
+  stepped_ = true;
+  time_ = std::max({time_ + passed, now.wall, memory_.time_floor});
+  time_at_ = now.mono;
+  now_ = now;
+  std::visit([this, &out](const auto& each) { On(each, out); }, input);
+  PublishDue(out);
+}
+
+void Car::On(const Start& /*input*/, Effects& out) {
+  board_.Set("link.radio", std::string("wired"), time_);
+  board_.Set("link.software", options_.software, time_);
+  board_.Set("link.values_refused", 0.0, time_);
+  std::map<std::string, SignalBoard::App> apps;
+  for (const auto& [app_id, app] : memory_.apps) {
+    apps[app_id] = {app.version, app.observed_at};
+  }
+  board_.SetApps(std::move(apps), time_);
+  Save(out);
+  out.push_back(Connect{});
+}
+
+void Car::On(const Connected& /*input*/, Effects& out) {
+  const std::string base = "lk/1/" + options_.ref.ToText();
+  out.push_back(Note{"connected"});
+  out.push_back(Subscribe{{base + "/command/+", base + "/pairing/+"}});
+}
+
+void Car::On(const Subscribed& input, Effects& out) {
+  const bool refused = std::any_of(input.reason_codes.begin(), input.reason_codes.end(),
+                                   [](int code) { return code >= kRefusedSuback; });
+  if (refused) {
+    out.push_back(Note{"the broker refuses the car's lanes: trying again later"});
+    out.push_back(HangUp{});
+    subscribed_ = false;
+    retry_at_ = now_.mono + options_.limits.retry_max;
+    return;
+  }
+  subscribed_ = true;
+  tries_ = 0;
+  retry_at_.reset();
+  out.push_back(Note{"online, ring version " + std::to_string(memory_.ring.version) + " with " +
+                     std::to_string(memory_.ring.keys.size()) + " keys"});
+  PublishRing(out);
+  PublishAll(out);
+  if (unsaid_) {
+    unsaid_ = false;
+    for (const Remembered& command : memory_.commands) {
+      if (command.reason == v1::REASON_OUTCOME_UNKNOWN) {
+        SendReceipt(command, out);
+      }
+    }
+  }
+}
+
+void Car::On(const Disconnected& input, Effects& out) {
+  out.push_back(Note{"offline: " + input.text});
+  subscribed_ = false;
+  Retry(input.random, out);
+}
+
+void Car::Retry(uint64_t random, Effects& out) {
+  const int doublings = std::min(tries_, kDoublingsMax);
+  const Duration most =
+      std::min(options_.limits.retry_max, options_.limits.retry_min * (1 << doublings));
+  const auto wait = static_cast<int64_t>(random % static_cast<uint64_t>(most.count()));
+  ++tries_;
+  retry_at_ = now_.mono + Duration(wait);
+  out.push_back(Note{"next try in " + std::to_string(wait) + " ms"});
+}
+
+void Car::On(const Arrived& input, Effects& out) {
+  const auto topic = ParseTopic(input.message.topic);
+  const bool ours =
+      topic && topic->fleet == options_.ref.fleet.str() && topic->car == options_.ref.car.str();
+  const auto lane = ours ? KeyId::Parse(topic->lane) : std::nullopt;
+  if (!lane) {
+    ++counters_.refused[v1::REASON_UNKNOWN_TOPIC];
+    return;
+  }
+  if (input.message.retain == Retain::kYes) {
+    ++counters_.refused[v1::REASON_RETAIN_NOT_ALLOWED];
+    return;
+  }
+  if (topic->kind == TopicKind::kCommand) {
+    TakeCommand(input.message, *lane, out);
+  } else if (topic->kind == TopicKind::kPairingClaim) {
+    TakeClaim(input.message, *lane, out);
+  }
+}
+
+void Car::On(const Observe& input, Effects& /*out*/) {
+  const Verdict verdict = board_.Set(input.signal, input.value, input.observed_at);
+  if (!verdict.allowed()) {
+    ++counters_.refused[verdict.reason];
+    CountRefusedValues(1);
+    return;
+  }
+  const auto group = ParseGroup(input.signal.substr(0, input.signal.find('.')));
+  if (group) {
+    board_.SetSource(*group, std::string(input.source));
+  }
+}
+
+void Car::On(const ValuesRefused& input, Effects& /*out*/) {
+  CountRefusedValues(input.count);
+}
+
+void Car::CountRefusedValues(uint64_t count) {
+  counters_.values_refused += count;
+  board_.Set("link.values_refused", static_cast<double>(counters_.values_refused), time_);
+}
+
+void Car::On(const StillSo& /*input*/, Effects& /*out*/) {
+  board_.Reobserve(now_.wall);
+}
+
+void Car::On(const ShowOffer& input, Effects& out) {
+  LK_ASSERT(input.secret.size() == kPairingSecretBytes);
+  PairingOffer offer{options_.host, options_.phone_port, options_.cell, options_.ref, input.secret};
+  out.push_back(OfferShown{ToQrText(offer)});
+  desk_.Show(std::move(offer), input.role, time_);
+}
+
+void Car::TakeClaim(const Publish& message, const KeyId& lane, Effects& out) {
+  using Kind = PairingDesk::Answer::Kind;
+  const PairingDesk::Answer answer = desk_.Take(message.payload, lane, time_);
+  const std::string topic = PairingAnswerTopic(options_.ref, lane);
+  if (answer.reason != v1::REASON_UNSPECIFIED) {
+    ++counters_.refused[answer.reason];
+    out.push_back(Note{"pairing refused key=" + lane.str() + " reason=" + Word(answer.reason)});
+  }
+  if (answer.kind == Kind::kAsk) {
+    const Claim* claim = desk_.waiting();
+    LK_ASSERT(claim != nullptr);
+    out.push_back(AskPerson{lane, claim->label});
+  } else if (answer.kind == Kind::kRepeat) {
+    out.push_back(Send{{topic, answer.bytes, 1, Retain::kNo, 60}});
+  } else if (answer.kind == Kind::kRefuse) {
+    out.push_back(Send{{topic, MakeRefusal(answer.nonce, answer.reason), 1, Retain::kNo, 60}});
+  }
+  if (answer.offer_over) {
+    out.push_back(OfferOver{"three wrong proofs: the secret is burnt"});
+  }
+}
+
+void Car::On(const Confirm& input, Effects& out) {
+  const Claim* waiting = desk_.waiting();
+  if (waiting == nullptr) {
+    return;
+  }
+  const Claim claim = *waiting;
+  if (input.word == Confirm::Word::kYes && time_ < *desk_.ends_at()) {
+    Admit(claim, out);
+    return;
+  }
+  const bool no = input.word == Confirm::Word::kNo;
+  const Reason reason = no ? v1::REASON_DECLINED : v1::REASON_NO_OFFER;
+  ++counters_.refused[reason];
+  out.push_back(Send{{PairingAnswerTopic(options_.ref, claim.key.Id()),
+                      MakeRefusal(claim.nonce, reason), 1, Retain::kNo, 60}});
+  EndOffer(no ? "the person in the car said no" : "five minutes are over", out);
+}
+
+void Car::Admit(const Claim& claim, Effects& out) {
+  const KeyId id = claim.key.Id();
+  const bool known = memory_.ring.Find(id) != nullptr;
+  if (!known && memory_.ring.keys.size() >= kRingKeysMax) {
+    ++counters_.refused[v1::REASON_FULL];
+    out.push_back(Send{{PairingAnswerTopic(options_.ref, id),
+                        MakeRefusal(claim.nonce, v1::REASON_FULL), 1, Retain::kNo, 60}});
+    EndOffer("the ring is full: remove a key first", out);
+    return;
+  }
+  const v1::Role role = desk_.role();
+  std::erase_if(memory_.ring.keys, [&id](const RingKey& key) { return key.id == id; });
+  memory_.ring.keys.push_back(
+      {id, claim.key.ToPoint(), role, PermissionsOf(role), {}, {}, claim.label});
+  memory_.ring.version += 1;
+  memory_.ring.written_at = time_;
+  Save(out);
+  PublishRing(out);
+  const std::string signed_ring = SealKeyRing(memory_.ring, key_, options_.certificate_der);
+  std::string answer = MakeAnswer(*desk_.offer(), claim, signed_ring);
+  out.push_back(Send{{PairingAnswerTopic(options_.ref, id), answer, 1, Retain::kNo, 60}});
+  desk_.Answered(std::move(answer));
+  out.push_back(Note{"paired key=" + id.str() + " role=" + v1::Role_Name(role)});
+  out.push_back(OfferOver{"a phone is paired"});
+}
+
+void Car::EndOffer(std::string why, Effects& out) {
+  desk_.Withdraw();
+  out.push_back(OfferOver{std::move(why)});
+}
+
+void Car::On(const Tick& /*input*/, Effects& out) {
+  if (retry_at_ && now_.mono >= *retry_at_) {
+    retry_at_.reset();
+    out.push_back(Connect{});
+  }
+  if (restart_at_ && now_.mono >= *restart_at_) {
+    restart_at_.reset();
+    subscribed_ = false;
+    out.push_back(HangUp{});
+    out.push_back(Connect{});
+  }
+  const auto offer_ends_at = desk_.ends_at();
+  if (offer_ends_at && time_ >= *offer_ends_at) {
+    const Claim* waiting = desk_.waiting();
+    if (waiting != nullptr) {
+      On(Confirm{Confirm::Word::kYes}, out);  // too late: refused with REASON_NO_OFFER
+    } else {
+      EndOffer("five minutes are over", out);
+    }
+  }
+  if (climate_ends_at_ && time_ >= *climate_ends_at_) {
+    climate_ends_at_.reset();
+    memory_.settings["climate.is_active"] = {0, time_};
+    board_.Set("climate.is_active", 0.0, time_);
+    Save(out);
+    out.push_back(Note{"climate control ends"});
+  }
+}
+
+std::optional<Instant> Car::NextDeadline() const {
+  std::optional<Instant> next = retry_at_;
+  const auto sooner = [&next](Instant at) { next = next ? std::min(*next, at) : at; };
+  if (restart_at_) {
+    sooner(*restart_at_);
+  }
+  if (const auto ends_at = desk_.ends_at()) {
+    sooner(time_at_ + std::max(Duration(0), *ends_at - time_));
+  }
+  if (climate_ends_at_) {
+    sooner(time_at_ + std::max(Duration(0), *climate_ends_at_ - time_));
+  }
+  for (const Group group : kGroups) {
+    if (subscribed_ && board_.Changed(group)) {
+      sooner(groups_[static_cast<size_t>(group)].next_at);
+    }
+  }
+  return next;
+}
+
+void Car::PublishRing(Effects& out) {
+  out.push_back(
+      Send{{KeyRingTopic(options_.ref), SealKeyRing(memory_.ring, key_, options_.certificate_der),
+            1, Retain::kYes, 0}});
+}
+
+void Car::PublishGroup(Group group, Effects& out) {
+  GroupClock& clock = groups_[static_cast<size_t>(group)];
+  clock.next_at = now_.mono + options_.limits.publish_interval_min;
+  if (group == Group::kLocation && memory_.privacy) {
+    board_.Build(group, 0);  // taken note of, told to nobody
+    return;
+  }
+  const auto state = board_.Build(group, clock.sequence + 1);
+  if (!state) {
+    return;
+  }
+  ++clock.sequence;
+  ++counters_.published;
+  if (clock.sequence >= memory_.sequence_ceiling) {
+    Save(out);
+  }
+  out.push_back(
+      Send{{StateTopic(options_.ref, group), state->SerializeAsString(), 1, Retain::kYes, 0}});
+}
+
+void Car::PublishAll(Effects& out) {
+  for (const Group group : kGroups) {
+    PublishGroup(group, out);
+  }
+}
+
+void Car::PublishDue(Effects& out) {
+  for (const Group group : kGroups) {
+    const GroupClock& clock = groups_[static_cast<size_t>(group)];
+    if (subscribed_ && board_.Changed(group) && now_.mono >= clock.next_at) {
+      PublishGroup(group, out);
+    }
+  }
+}
+
+// Raises the time floor, forgets what it makes safe to forget, reserves sequences and persists.
+void Car::Save(Effects& out) {
+  memory_.time_floor = TimeKnown() ? std::max(memory_.time_floor, time_) : memory_.time_floor;
+  Forget();
+  uint64_t highest = 0;
+  for (const GroupClock& group : groups_) {
+    highest = std::max(highest, group.sequence);
+  }
+  if (highest + kSequenceBlock / 2 >= memory_.sequence_ceiling) {
+    memory_.sequence_ceiling = highest + kSequenceBlock;
+  }
+  out.push_back(Persist{SerializeMemory(memory_)});
+}
+
+void Car::Forget() {
+  std::erase_if(memory_.commands, [this](const Remembered& command) {
+    return command.expires_at && *command.expires_at <= memory_.time_floor &&
+           IsFinal(command.state);
+  });
+  auto unlimited = static_cast<size_t>(
+      std::count_if(memory_.commands.begin(), memory_.commands.end(),
+                    [](const Remembered& command) { return !command.expires_at; }));
+  std::erase_if(memory_.commands, [this, &unlimited](const Remembered& command) {
+    if (command.expires_at || unlimited <= options_.limits.unlimited_max) {
+      return false;
+    }
+    --unlimited;
+    memory_.unlimited_floor = std::max(memory_.unlimited_floor, command.issued_at);
+    return true;
+  });
+}
+
+}  // namespace latchkey::car

@@ -1,0 +1,248 @@
+// The reference car: a pure state machine that owns its key ring, obeys signed commands and
+// publishes its state. `latchkey car run`, the fleet simulator and the tests share it.
+//
+// Step takes one input and says by effects, in order, what to do; the adapter does them in order
+// and stops at the first Persist that fails. Writes before words: a command is in lasting storage
+// before it has an effect, and its outcome before anybody hears of it. So after a crash the car
+// knows that it had begun, says OUTCOME_UNKNOWN, and never does it again.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "proto/command.h"
+#include "proto/crypto.h"
+#include "proto/keyring.h"
+#include "proto/message.h"
+#include "proto/receipt.h"
+#include "proto/time.h"
+#include "proto/types.h"
+#include "tools/car/actions.h"
+#include "tools/car/memory.h"
+#include "tools/car/pairing_desk.h"
+#include "tools/car/signals.h"
+
+namespace latchkey::car {
+
+// Every bound of a car.
+struct Limits {
+  Duration publish_interval_min{1000};  // per group; commands publish at once
+  size_t remembered_max = 512;          // commands whose expiry is ahead; more are refused kFull
+  size_t unlimited_max = 64;            // remembered commands without expiry
+  Duration retry_min{1000};             // first reconnect within this, then doubling
+  Duration retry_max{60000};
+};
+
+// What a car is, besides its memory.
+struct Options {
+  CarRef ref;
+  std::string certificate_der;
+  std::string host;    // of the broker, for phones; shown in the QR code
+  int phone_port = 0;  // likewise
+  std::string cell;    // likewise
+  std::string software = "latchkey reference car";
+  Limits limits;
+};
+
+// --- Inputs
+
+// The car wakes and wants a connection.
+struct Start {};
+
+struct Connected {};
+
+// MQTT reason codes, one per filter.
+struct Subscribed {
+  std::vector<int> reason_codes;
+};
+
+// No connection could be made or it is lost. `random` spreads the next try.
+struct Disconnected {
+  std::string text;
+  uint64_t random = 0;
+};
+
+struct Arrived {
+  Publish message;
+};
+
+// A sensor, or a recorded drive, says a signal's value. `source` is empty for the car's own
+// sensors, else the text for StateGroup.source.
+struct Observe {
+  std::string_view signal;  // "drive.speed"
+  SignalValue value;
+  Timestamp observed_at;
+  std::string_view source;
+};
+
+// Recorded values that were refused before they came here.
+struct ValuesRefused {
+  uint64_t count = 0;
+};
+
+// All sensors say what they said before.
+struct StillSo {};
+
+// Shows a pairing offer with this secret, 16 random bytes. Who pairs gets `role`.
+struct ShowOffer {
+  std::string secret;
+  v1::Role role = v1::ROLE_OWNER;
+};
+
+// What the person in the car says to the phone that waits.
+struct Confirm {
+  enum class Word : uint8_t { kYes, kNo };
+  Word word = Word::kNo;
+};
+
+struct Tick {};
+
+using Input = std::variant<Start, Connected, Subscribed, Disconnected, Arrived, Observe,
+                           ValuesRefused, StillSo, ShowOffer, Confirm, Tick>;
+
+// --- Effects, to be done in order
+
+// Replace the stored memory and sync it. If that fails, nothing after it may be done.
+struct Persist {
+  std::string bytes;
+};
+
+struct Connect {};
+
+struct Subscribe {
+  std::vector<std::string> filters;
+};
+
+// Drop the connection; the car asks to connect again by itself.
+struct HangUp {};
+
+struct Send {
+  Publish message;
+};
+
+// The body acts: lights flash. Text: action and arguments.
+struct Act {
+  std::string text;
+};
+
+struct OfferShown {
+  std::string qr_text;
+};
+
+// The secret is used, burnt or over.
+struct OfferOver {
+  std::string why;
+};
+
+// A phone has proved that it saw the code: let it in? Answer by Confirm.
+struct AskPerson {
+  KeyId key;
+  std::string label;
+};
+
+// Something a log should have.
+struct Note {
+  std::string text;
+};
+
+using Effect = std::variant<Persist, Connect, Subscribe, HangUp, Send, Act, OfferShown, OfferOver,
+                            AskPerson, Note>;
+using Effects = std::vector<Effect>;
+
+struct Counters {
+  std::map<Reason, uint64_t> refused;  // messages and commands, by reason
+  uint64_t values_refused = 0;
+  uint64_t acted = 0;
+  uint64_t published = 0;
+};
+
+// One thread uses a car.
+class Car {
+ public:
+  // `key` is the certificate's. Commands that had begun when the memory was written have an unknown
+  // outcome, which the car persists and says once it is subscribed.
+  Car(Options options, PrivateKey key, Memory memory);
+
+  void Step(const Input& input, const Now& now, Effects& out);
+
+  // When to Step(Tick{}) if nothing else happens; nullopt: never. The adapter waits for whichever
+  // clock is nearer: `mono`.
+  std::optional<Instant> NextDeadline() const;
+
+  const CarRef& ref() const { return options_.ref; }
+
+  const KeyRing& ring() const { return memory_.ring; }
+
+  const SignalBoard& board() const { return board_; }
+
+  const Counters& counters() const { return counters_; }
+
+ private:
+  struct GroupClock {
+    Instant next_at;
+    uint64_t sequence = 0;
+  };
+
+  void On(const Start& input, Effects& out);
+  void On(const Connected& input, Effects& out);
+  void On(const Subscribed& input, Effects& out);
+  void On(const Disconnected& input, Effects& out);
+  void On(const Arrived& input, Effects& out);
+  void On(const Observe& input, Effects& out);
+  void On(const ValuesRefused& input, Effects& out);
+  void On(const StillSo& input, Effects& out);
+  void On(const ShowOffer& input, Effects& out);
+  void On(const Confirm& input, Effects& out);
+  void On(const Tick& input, Effects& out);
+
+  // Commands.
+  void TakeCommand(const Publish& message, const KeyId& lane, Effects& out);
+  void AnswerUnparsed(const Publish& message, const KeyId& lane, Reason reason, Effects& out);
+  Verdict Judge(const Command& command) const;
+  void Refuse(const Command& command, Reason reason, Effects& out);
+  void Execute(const Command& command, Effects& out);
+  void AfterAction(const ActionResult& result, Effects& out);
+  void SendReceipt(const Remembered& command, Effects& out);
+  Remembered* FindRemembered(const KeyId& key, const CommandId& id);
+  bool TimeKnown() const;
+
+  // Pairing.
+  void TakeClaim(const Publish& message, const KeyId& lane, Effects& out);
+  void Admit(const Claim& claim, Effects& out);
+  void EndOffer(std::string why, Effects& out);
+
+  // State, ring, memory.
+  void CountRefusedValues(uint64_t count);
+  void PublishRing(Effects& out);
+  void PublishGroup(Group group, Effects& out);
+  void PublishAll(Effects& out);
+  void PublishDue(Effects& out);
+  void Save(Effects& out);
+  void Forget();
+  void Retry(uint64_t random, Effects& out);
+
+  Options options_;
+  PrivateKey key_;
+  Memory memory_;
+  SignalBoard board_;
+  PairingDesk desk_;
+  Counters counters_;
+  Now now_;               // of the current step
+  Timestamp time_;        // what the car takes for the time: never goes back
+  Instant time_at_;       // when time_ was taken
+  bool stepped_ = false;  // time_at_ is set
+  bool subscribed_ = false;
+  bool unsaid_ = false;  // outcomes unknown since the last start are to be said
+  std::optional<Instant> retry_at_;
+  int tries_ = 0;
+  std::optional<Instant> restart_at_;
+  std::optional<Timestamp> climate_ends_at_;
+  std::array<GroupClock, kGroupCount> groups_;
+};
+
+}  // namespace latchkey::car

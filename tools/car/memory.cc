@@ -1,0 +1,164 @@
+// The car's memory as bytes and back.
+#include "tools/car/memory.h"
+
+#include <utility>
+
+#include "proto/crypto.h"
+#include "proto/wire.h"
+#include "tools/car/memory.pb.h"
+
+namespace latchkey::car {
+namespace {
+
+constexpr std::string_view kMagic = "LKCAR1\n";
+constexpr size_t kMemoryBytesMax = size_t{1} << 20;
+
+uint64_t ToWire(Timestamp at) {
+  return static_cast<uint64_t>(at.ms);
+}
+
+tl::unexpected<Error> Broken(const CarRef& ref, std::string_view what) {
+  return Fail(v1::REASON_MALFORMED, "the memory of car " + ref.ToText() + " " + std::string(what) +
+                                        ": the car does not start; restore its memory.bin, or add "
+                                        "the car again under another name");
+}
+
+Result<KeyRing> LoadRing(const v1::KeyRing& wire, const CarRef& ref) {
+  const auto written_at = TimeFromWire(wire.written_at_ms());
+  if (wire.version() == 0 || !written_at || wire.keys_size() > static_cast<int>(kRingKeysMax)) {
+    return Broken(ref, "has an impossible ring");
+  }
+  if (wire.fleet() != ref.fleet.str() || wire.car() != ref.car.str()) {
+    return Fail(v1::REASON_WRONG_CAR, "the memory of car " + ref.ToText() + " is of " +
+                                          wire.fleet() + "/" + wire.car() +
+                                          ": the car does not start");
+  }
+  KeyRing ring{ref, wire.version(), *written_at, {}};
+  for (const v1::Key& key : wire.keys()) {
+    LK_TRY(RingKey checked, KeyFromWire(key));
+    ring.keys.push_back(std::move(checked));
+  }
+  return ring;
+}
+
+std::optional<Remembered> LoadCommand(const stored::Command& wire) {
+  const auto key = KeyId::Parse(wire.key_id());
+  const auto id = CommandId::FromBytes(wire.command_id());
+  const auto issued_at = TimeFromWire(wire.issued_at_ms());
+  const auto expires_at = TimeFromWire(wire.expires_at_ms());
+  const auto at = TimeFromWire(wire.at_ms());
+  if (!key || !id || !issued_at || !expires_at || !at || !v1::ReceiptState_IsValid(wire.state()) ||
+      !v1::Reason_IsValid(wire.reason())) {
+    return std::nullopt;
+  }
+  Remembered command{*key, *id, *issued_at, std::nullopt, {}, {}, *at};
+  command.state = static_cast<v1::ReceiptState>(wire.state());
+  command.reason = static_cast<Reason>(wire.reason());
+  if (expires_at->ms != 0) {
+    command.expires_at = *expires_at;
+  }
+  return command;
+}
+
+}  // namespace
+
+Memory NewMemory(const CarRef& ref, Timestamp now) {
+  Memory memory;
+  memory.ring = {ref, 1, now, {}};
+  memory.time_floor = now;
+  return memory;
+}
+
+std::string SerializeMemory(const Memory& memory) {
+  stored::Memory wire;
+  wire.mutable_ring()->set_fleet(memory.ring.ref.fleet.str());
+  wire.mutable_ring()->set_car(memory.ring.ref.car.str());
+  wire.mutable_ring()->set_version(memory.ring.version);
+  wire.mutable_ring()->set_written_at_ms(ToWire(memory.ring.written_at));
+  for (const RingKey& key : memory.ring.keys) {
+    *wire.mutable_ring()->add_keys() = KeyToWire(key);
+  }
+  wire.set_time_floor_ms(ToWire(memory.time_floor));
+  for (const Remembered& command : memory.commands) {
+    stored::Command& out = *wire.add_commands();
+    out.set_key_id(command.key.str());
+    out.set_command_id(command.id.ToBytes());
+    out.set_issued_at_ms(ToWire(command.issued_at));
+    out.set_expires_at_ms(command.expires_at ? ToWire(*command.expires_at) : 0);
+    out.set_state(command.state);
+    out.set_reason(command.reason);
+    out.set_at_ms(ToWire(command.at));
+  }
+  for (const auto& [slot, issued_at] : memory.slots) {
+    stored::SlotUse& out = *wire.add_slots();
+    out.set_slot(slot);
+    out.set_issued_at_ms(ToWire(issued_at));
+  }
+  wire.set_unlimited_floor_ms(ToWire(memory.unlimited_floor));
+  wire.set_sequence_ceiling(memory.sequence_ceiling);
+  wire.set_privacy(memory.privacy);
+  for (const auto& [signal, setting] : memory.settings) {
+    stored::Setting& out = *wire.add_settings();
+    out.set_signal(signal);
+    out.set_value(setting.value);
+    out.set_observed_at_ms(ToWire(setting.observed_at));
+  }
+  for (const auto& [app_id, app] : memory.apps) {
+    stored::InstalledApp& out = *wire.add_apps();
+    out.set_app_id(app_id);
+    out.set_version(app.version);
+    out.set_observed_at_ms(ToWire(app.observed_at));
+  }
+  wire.set_departures(memory.departures);
+  wire.set_charge_windows(memory.charge_windows);
+  wire.set_destination(memory.destination);
+  const std::string payload = wire.SerializeAsString();
+  return std::string(kMagic) + Sha256(payload) + payload;
+}
+
+Result<Memory> LoadMemory(std::string_view bytes, const CarRef& ref) {
+  const size_t header = kMagic.size() + kDigestBytes;
+  if (bytes.size() < header || !bytes.starts_with(kMagic)) {
+    return Broken(ref, "does not begin as one");
+  }
+  const std::string_view payload = bytes.substr(header);
+  if (Sha256(payload) != bytes.substr(kMagic.size(), kDigestBytes)) {
+    return Broken(ref, "does not fit its checksum");
+  }
+  const auto wire = FromWire<stored::Memory>(payload, kMemoryBytesMax);
+  const auto time_floor = wire ? TimeFromWire(wire->time_floor_ms()) : std::nullopt;
+  const auto unlimited_floor = wire ? TimeFromWire(wire->unlimited_floor_ms()) : std::nullopt;
+  if (!time_floor || !unlimited_floor || wire->sequence_ceiling() == 0) {
+    return Broken(ref, "does not parse");
+  }
+  Memory memory;
+  LK_TRY(memory.ring, LoadRing(wire->ring(), ref));
+  memory.time_floor = *time_floor;
+  memory.unlimited_floor = *unlimited_floor;
+  memory.sequence_ceiling = wire->sequence_ceiling();
+  memory.privacy = wire->privacy();
+  for (const stored::Command& each : wire->commands()) {
+    const auto command = LoadCommand(each);
+    if (!command) {
+      return Broken(ref, "has an impossible command");
+    }
+    memory.commands.push_back(*command);
+  }
+  for (const stored::SlotUse& each : wire->slots()) {
+    memory.slots[each.slot()] = TimeFromWire(each.issued_at_ms()).value_or(Timestamp{});
+  }
+  for (const stored::Setting& each : wire->settings()) {
+    memory.settings[each.signal()] = {each.value(),
+                                      TimeFromWire(each.observed_at_ms()).value_or(Timestamp{1})};
+  }
+  for (const stored::InstalledApp& each : wire->apps()) {
+    memory.apps[each.app_id()] = {each.version(),
+                                  TimeFromWire(each.observed_at_ms()).value_or(Timestamp{1})};
+  }
+  memory.departures = wire->departures();
+  memory.charge_windows = wire->charge_windows();
+  memory.destination = wire->destination();
+  return memory;
+}
+
+}  // namespace latchkey::car

@@ -1,0 +1,72 @@
+// What the reference car keeps across reboots, and its form on disk:
+//   "LKCAR1\n" SHA-256(payload) payload      payload = latchkey.car.stored.Memory (memory.proto)
+// Broken bytes are an error and never an empty ring: a car that forgot its ring would let the next
+// best phone in, and would publish a version that everybody else refuses.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proto/keyring.h"
+#include "proto/receipt.h"
+#include "proto/result.h"
+#include "proto/time.h"
+#include "proto/types.h"
+
+namespace latchkey::car {
+
+// A command the car has begun. `state` is DELIVERED while it runs, then final.
+struct Remembered {
+  KeyId key;
+  CommandId id;
+  Timestamp issued_at;
+  std::optional<Timestamp> expires_at;
+  v1::ReceiptState state = v1::RECEIPT_STATE_DELIVERED;
+  Reason reason = v1::REASON_UNSPECIFIED;
+  Timestamp at;
+  bool operator==(const Remembered&) const = default;
+};
+
+// A signal that a command has set; yes is 1.
+struct Setting {
+  double value = 0;
+  Timestamp observed_at;
+  bool operator==(const Setting&) const = default;
+};
+
+struct InstalledApp {
+  std::string version;
+  Timestamp observed_at;
+  bool operator==(const InstalledApp&) const = default;
+};
+
+struct Memory {
+  KeyRing ring;
+  Timestamp time_floor;
+  std::vector<Remembered> commands;
+  std::map<int, Timestamp> slots;  // v1::Slot -> issued_at of the last executed
+  Timestamp unlimited_floor;       // commands without expiry issued up to here are forgotten
+  uint64_t sequence_ceiling = 1;   // no state message has carried this or more
+  bool privacy = false;
+  std::map<std::string, Setting> settings;   // by signal
+  std::map<std::string, InstalledApp> apps;  // by app id
+  std::string departures;                    // v1::DepartureSchedule
+  std::string charge_windows;                // v1::ChargeSchedule
+  std::string destination;                   // v1::SendDestination
+  bool operator==(const Memory&) const = default;
+};
+
+// Memory of a car that leaves the factory: ring version 1, no key.
+Memory NewMemory(const CarRef& ref, Timestamp now);
+
+std::string SerializeMemory(const Memory& memory);
+
+// Errors: REASON_MALFORMED (not of the form above, checksum wrong, a value that cannot be),
+// REASON_WRONG_CAR (memory of another car).
+Result<Memory> LoadMemory(std::string_view bytes, const CarRef& ref);
+
+}  // namespace latchkey::car

@@ -1,0 +1,72 @@
+// The car's dashboard of signals: the last value of each with its own time, and the complete
+// StateGroup of each group built from it. Fields are found by reflection, so that a signal added to
+// state.proto needs nothing here.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "latchkey/v1/state.pb.h"
+#include "proto/result.h"
+#include "proto/time.h"
+#include "proto/types.h"
+
+namespace latchkey::car {
+
+// A number stands for any numeric field and, 0 or not, for yes or no; a text for a word.
+using SignalValue = std::variant<double, std::string>;
+
+class SignalBoard {
+ public:
+  // Takes a value of "energy.soc" and the like. Refuses and keeps what it has:
+  // REASON_IMPOSSIBLE_VALUE (no such signal, a text for a number, a value it cannot have, a time
+  // before 1970), REASON_OLDER_VERSION (a newer observation is held).
+  Verdict Set(std::string_view signal, const SignalValue& value, Timestamp observed_at);
+
+  // The last value; nullopt: never observed.
+  std::optional<SignalValue> Find(std::string_view signal) const;
+
+  // All apps of the dashboard, by id; replaces the list.
+  struct App {
+    std::string version;
+    Timestamp observed_at;
+  };
+
+  void SetApps(std::map<std::string, App> apps, Timestamp observed_at);
+
+  // Where a group's values come from; empty: the car's own sensors.
+  void SetSource(Group group, std::string source);
+
+  // Everything is as it was: all signals are observed again at `now`. Those of the group changed by
+  // nothing else stay unchanged in value.
+  void Reobserve(Timestamp now);
+
+  // Changed since the last Build of the group?
+  bool Changed(Group group) const { return groups_[static_cast<size_t>(group)].changed; }
+
+  // The complete group; nullopt: nothing of it has been observed. Clears Changed.
+  std::optional<v1::StateGroup> Build(Group group, uint64_t sequence);
+
+ private:
+  struct Signal {
+    SignalValue value;
+    Timestamp observed_at;
+  };
+
+  struct GroupBoard {
+    std::map<std::string, Signal, std::less<>> signals;  // by field name
+    std::string source;
+    bool changed = false;
+  };
+
+  std::array<GroupBoard, kGroupCount> groups_;
+  std::map<std::string, App> apps_;
+  Timestamp apps_observed_at_;
+};
+
+}  // namespace latchkey::car

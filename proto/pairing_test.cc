@@ -164,6 +164,42 @@ TEST_CASE("pairing: a claim passes only from its own lane and with the secret") 
   CHECK(Said(CheckClaim(good, other_car, w.Lane())) == "REASON_BAD_PROOF");
 }
 
+std::string Hex(std::string_view bytes) {
+  std::string text;
+  for (const char c : bytes) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    const auto byte = static_cast<unsigned char>(c);
+    text += {kDigits[byte >> 4U], kDigits[byte & 15U]};
+  }
+  return text;
+}
+
+// The expected values were computed with Python's hmac and hashlib from pairing.proto's words.
+TEST_CASE("pairing: the proofs are those that pairing.proto states") {
+  const World w;
+  PairingOffer offer = w.offer;
+  for (size_t i = 0; i < offer.secret.size(); ++i) {
+    offer.secret[i] = static_cast<char>(i);
+  }
+  // The base point of P-256.
+  const PublicKey key =
+      PublicKey::FromPoint(
+          std::string("\x03\x6b\x17\xd1\xf2\xe1\x2c\x42\x47\xf8\xbc\xe6\xe5\x63\xa4\x40\xf2"
+                      "\x77\x03\x7d\x81\x2d\xeb\x33\xa0\xf4\xa1\x39\x45\xd8\x98\xc2\x96",
+                      33))
+          .value();
+  v1::PairingClaim claim;
+  REQUIRE(claim.ParseFromString(MakeClaim(offer, key, w.nonce, w.label)));
+  CHECK(Hex(claim.proof()) == "0f5bd9d4d9be88327402c0e49832cb7262db491b9bac61a9ef8d7e690a582f44");
+  v1::SignedKeyRing ring;
+  ring.set_key_ring("ring");
+  ring.set_certificate("certificate");
+  v1::PairingAnswer answer;
+  REQUIRE(answer.ParseFromString(
+      MakeAnswer(offer, Claim{key, w.nonce, w.label}, ring.SerializeAsString())));
+  CHECK(Hex(answer.proof()) == "6d9851dfdd1901b56a5f31ad49909f2be1296947d484a802e6291babda02119c");
+}
+
 TEST_CASE("pairing: no damaged claim or answer passes") {
   const World w;
   testing::ForEachDamaged(w.ClaimBytes(), [&](const std::string& damaged) {

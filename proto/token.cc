@@ -120,7 +120,7 @@ Result<PublicKey> ReadKey(const Json& header) {
     return Bad("token's header carries no jwk");
   }
   if (jwk->contains("d")) {
-    return Bad("token carries its private key: throw that key away and make a new one");
+    return Bad("token carries its private key: discard that key and make a new one");
   }
   if (Text(*jwk, "kty") != "EC" || Text(*jwk, "crv") != "P-256") {
     return Bad("token's jwk is not a P-256 key");

@@ -134,7 +134,9 @@ std::optional<At> AtOf(int access) {
 int OnAclCheck(int /*event*/, void* event_data, void* user_data) {
   auto* event = static_cast<mosquitto_evt_acl_check*>(event_data);
   if (event->access == MOSQ_ACL_UNSUBSCRIBE) {
-    return MOSQ_ERR_SUCCESS;
+    return static_cast<Loaded*>(user_data)->plugin->Wants().access == Word::kDecides
+               ? MOSQ_ERR_SUCCESS
+               : MOSQ_ERR_PLUGIN_DEFER;
   }
   const std::optional<At> at = AtOf(event->access);
   if (!at) {
@@ -142,8 +144,12 @@ int OnAclCheck(int /*event*/, void* event_data, void* user_data) {
   }
   return Guarded(user_data, *at, MOSQ_ERR_ACL_DENIED, [event, at](Plugin& plugin, Now now) -> int {
     const AccessRequest request{ClientOf(event->client), *at, View(event->topic),
-                                View(event->payload, event->payloadlen)};
-    return plugin.CheckAccess(request, now).allowed() ? MOSQ_ERR_SUCCESS : MOSQ_ERR_ACL_DENIED;
+                                View(event->payload, event->payloadlen),
+                                event->retain ? Retain::kYes : Retain::kNo};
+    if (!plugin.CheckAccess(request, now).allowed()) {
+      return MOSQ_ERR_ACL_DENIED;
+    }
+    return plugin.Wants().access == Word::kDecides ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
   });
 }
 
@@ -266,7 +272,7 @@ int Register(Loaded* loaded) {
     MOSQ_FUNC_generic_callback callback;
   } rows[] = {
       {wants.sign_in, MOSQ_EVT_BASIC_AUTH, OnBasicAuth},
-      {wants.access, MOSQ_EVT_ACL_CHECK, OnAclCheck},
+      {wants.access != Word::kNone, MOSQ_EVT_ACL_CHECK, OnAclCheck},
       {wants.message, MOSQ_EVT_MESSAGE, OnMessage},
       {wants.sign_in, MOSQ_EVT_DISCONNECT, OnDisconnect},
       {true, MOSQ_EVT_TICK, OnTick},

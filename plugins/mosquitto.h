@@ -63,6 +63,7 @@ struct AccessRequest {
   At at = At::kRead;       // kRead, kWrite or kSubscribe
   std::string_view topic;  // kSubscribe: a filter
   std::string_view payload;
+  Retain retain = Retain::kNo;  // kWrite only
 };
 
 struct MessageRequest {
@@ -72,10 +73,14 @@ struct MessageRequest {
   Retain retain = Retain::kNo;
 };
 
+// A plugin's word on an access: the broker asks plugins in the order of its configuration until one
+// decides. kMayRefuse: a refusal is final, anything else is left to the next plugin.
+enum class Word : uint8_t { kNone, kMayRefuse, kDecides };
+
 // Which events a plugin answers.
 struct Events {
   bool sign_in = false;
-  bool access = false;
+  Word access = Word::kNone;
   bool message = false;
 };
 

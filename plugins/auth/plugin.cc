@@ -122,7 +122,7 @@ class AuthPlugin : public broker::Plugin {
 
   Result<void> ReadRings();
 
-  broker::Events Wants() const override { return {true, true, true}; }
+  broker::Events Wants() const override { return {true, broker::Word::kDecides, true}; }
 
   broker::SignInAnswer SignIn(const broker::SignInRequest& request, Now now) override;
   Verdict CheckAccess(const broker::AccessRequest& request, Now now) override;
@@ -228,9 +228,11 @@ Verdict AuthPlugin::CheckAccess(const broker::AccessRequest& request, Now now) {
   const Session* session = sessions_.Find(request.client.connection);
   const Principal* principal = session == nullptr ? nullptr : &session->principal;
   std::optional<Principal> resting;
+  if (request.at == At::kWrite && !sessions_.MayWrite(request.client.connection)) {
+    principal = nullptr;  // a will: the broker publishes it for a connection that is over
+  }
   if (principal == nullptr && request.at == At::kRead) {
-    // A persistent session whose client is away. Nobody writes without being connected: wills,
-    // which the broker publishes after the end of the connection, are refused here.
+    // A persistent session whose client is away.
     resting = RestingPrincipal(request.client.id, trust_);
     principal = resting ? &*resting : nullptr;
   }
@@ -240,7 +242,9 @@ Verdict AuthPlugin::CheckAccess(const broker::AccessRequest& request, Now now) {
           : auth::CheckAccess(*principal, {AccessOf(request.at), request.topic, request.payload},
                               directory_, now.wall);
   if (!verdict.allowed()) {
-    Refuse({request.at, verdict.reason, request.client.id, request.topic, {}}, now);
+    const std::string who =
+        principal == nullptr ? std::string(request.client.id) : principal->ToText();
+    Refuse({request.at, verdict.reason, who, request.topic, {}}, now);
   }
   return verdict;
 }

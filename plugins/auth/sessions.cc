@@ -33,8 +33,8 @@ std::optional<Publish> Sessions::Begin(Connection connection, Session session,
                                        std::string_view address) {
   const auto known = sessions_.find(connection);
   if (known != sessions_.end()) {
-    if (known->second.principal == session.principal &&
-        known->second.client_id == session.client_id) {
+    if (known->second.session.principal == session.principal &&
+        known->second.session.client_id == session.client_id) {
       return std::nullopt;
     }
     End(connection, session.signed_in_at);
@@ -51,7 +51,9 @@ std::optional<Publish> Sessions::Begin(Connection connection, Session session,
     presence.set_address_kind(AddressKindOf(address));
     publish = PresenceOf(session.principal.car, presence);
   }
-  sessions_.insert_or_assign(connection, std::move(session));
+  Connection& newest = newest_[session.client_id];
+  sessions_.insert_or_assign(connection, Entry{std::move(session), newest});
+  newest = connection;
   return publish;
 }
 
@@ -60,8 +62,18 @@ std::optional<Publish> Sessions::End(Connection connection, Timestamp now) {
   if (found == sessions_.end()) {
     return std::nullopt;
   }
-  const Session ended = std::move(found->second);
+  const auto [ended, older] = std::move(found->second);
   sessions_.erase(found);
+  const auto newest = newest_.find(ended.client_id);
+  if (newest != newest_.end() && newest->second == connection) {
+    // When the newer one failed after its sign-in, the older one is in force again.
+    const Session* left = Find(older);
+    if (left != nullptr && left->client_id == ended.client_id) {
+      newest->second = older;
+    } else {
+      newest_.erase(newest);
+    }
+  }
   if (ended.principal.kind != PrincipalKind::kCar) {
     return std::nullopt;
   }
@@ -79,16 +91,26 @@ std::optional<Publish> Sessions::End(Connection connection, Timestamp now) {
   return PresenceOf(ended.principal.car, presence);
 }
 
+bool Sessions::MayWrite(Connection connection) const {
+  const Session* session = Find(connection);
+  if (session == nullptr) {
+    return false;
+  }
+  const auto newest = newest_.find(session->client_id);
+  return newest != newest_.end() && newest->second == connection;
+}
+
 const Session* Sessions::Find(Connection connection) const {
   const auto found = sessions_.find(connection);
-  return found == sessions_.end() ? nullptr : &found->second;
+  return found == sessions_.end() ? nullptr : &found->second.session;
 }
 
 void Sessions::Drop(const std::vector<KeyId>& keys) {
   if (keys.empty()) {
     return;
   }
-  for (const auto& [connection, session] : sessions_) {
+  for (const auto& [connection, entry] : sessions_) {
+    const Session& session = entry.session;
     const bool phone = session.principal.kind == PrincipalKind::kPhone;
     if (phone && std::find(keys.begin(), keys.end(), session.principal.key) != keys.end() &&
         std::find(dropped_.begin(), dropped_.end(), session.client_id) == dropped_.end()) {

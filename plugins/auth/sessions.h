@@ -48,6 +48,10 @@ class Sessions {
   // nullptr: not signed in.
   const Session* Find(Connection connection) const;
 
+  // Signed in, and not taken over by a newer connection with the same client id. On a take-over the
+  // broker publishes the old connection's will between the new one's sign-in and the old one's end.
+  bool MayWrite(Connection connection) const;
+
   // These keys fell off a ring: their phones' connections are to be disconnected.
   void Drop(const std::vector<KeyId>& keys);
   // Client ids to disconnect now, each once; empties the list. Not to be called inside a callback
@@ -61,6 +65,11 @@ class Sessions {
   size_t size() const { return sessions_.size(); }
 
  private:
+  struct Entry {
+    Session session;
+    Connection older = nullptr;  // the connection it takes over from
+  };
+
   struct CarLinks {
     uint64_t opened = 0;  // since the broker started
     uint64_t open = 0;
@@ -69,7 +78,8 @@ class Sessions {
   Publish PresenceOf(const CarRef& ref, const v1::Presence& presence) const;
 
   Timestamp started_at_;
-  std::unordered_map<Connection, Session> sessions_;
+  std::unordered_map<Connection, Entry> sessions_;
+  std::unordered_map<std::string, Connection> newest_;  // by client id
   std::unordered_map<CarRef, CarLinks> cars_;
   std::vector<std::string> dropped_;
 };

@@ -19,17 +19,33 @@ class GuardPlugin : public broker::Plugin {
  public:
   GuardPlugin(broker::Broker& broker, Now now) : broker_(broker), told_at_(now.mono) {}
 
-  broker::Events Wants() const override { return {false, false, true}; }
+  broker::Events Wants() const override { return {false, broker::Word::kMayRefuse, true}; }
 
   std::string_view ReservedProperty() const override { return kReservedProperty; }
 
-  Verdict CheckMessage(const broker::MessageRequest& request, Now now) override {
-    const Verdict verdict =
-        guard::CheckMessage({request.topic, request.payload, request.retain}, now.wall);
-    if (!verdict.allowed()) {
-      Refuse({At::kMessage, verdict.reason, request.client.id, request.topic, {}}, now);
+  // Sees wills too, which make no message event, when guard stands before auth in the
+  // configuration.
+  Verdict CheckAccess(const broker::AccessRequest& request, Now now) override {
+    if (request.at != At::kWrite) {
+      return Verdict::Allow();
     }
+    const Arriving message{request.topic, request.payload, request.retain};
+    const Verdict verdict = Check(request.client, message, now);
+    passed_ = verdict.allowed() ? message : Arriving();
     return verdict;
+  }
+
+  Verdict CheckMessage(const broker::MessageRequest& request, Now now) override {
+    // The broker hands the very same bytes of one publish first to CheckAccess, then to this: they
+    // need no second look.
+    const bool seen =
+        passed_.topic.data() != nullptr && passed_.topic.data() == request.topic.data() &&
+        passed_.topic.size() == request.topic.size() &&
+        passed_.payload.data() == request.payload.data() &&
+        passed_.payload.size() == request.payload.size() && passed_.retain == request.retain;
+    passed_ = Arriving();
+    return seen ? Verdict::Allow()
+                : Check(request.client, {request.topic, request.payload, request.retain}, now);
   }
 
   void Tick(Now now) override {
@@ -50,6 +66,14 @@ class GuardPlugin : public broker::Plugin {
   }
 
  private:
+  Verdict Check(const broker::Client& client, const Arriving& message, Now now) {
+    const Verdict verdict = guard::CheckMessage(message, now.wall);
+    if (!verdict.allowed()) {
+      Refuse({At::kMessage, verdict.reason, client.id, message.topic, {}}, now);
+    }
+    return verdict;
+  }
+
   void Refuse(const Refused& refused, Now now) {
     if (const std::optional<std::string> line = refusals_.Count(refused, now.mono)) {
       broker_.Log(broker::Level::kWarning, *line);
@@ -58,6 +82,7 @@ class GuardPlugin : public broker::Plugin {
 
   broker::Broker& broker_;
   Refusals refusals_;
+  Arriving passed_;  // what CheckAccess let pass last: compared by address, never followed
   Instant told_at_;
 };
 

@@ -1,0 +1,117 @@
+// Rings: only genuine ones, never back.
+#include "plugins/auth/directory.h"
+
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "tests/support/wire_fixtures.h"
+
+namespace latchkey::auth {
+namespace {
+
+using testing::kNow;
+using testing::Said;
+
+struct World {
+  testing::TestCar car = testing::MakeTestCar("f1", "car1");
+  PrivateKey a = PrivateKey::Generate();
+  PrivateKey b = PrivateKey::Generate();
+  Trust trust;
+  Directory directory;
+
+  World() { trust.fleet_cas["f1"] = car.ca_der; }
+
+  std::string Ring(uint64_t version, const std::vector<const PrivateKey*>& keys) const {
+    KeyRing ring{car.ref, version, kNow, {}};
+    for (const PrivateKey* key : keys) {
+      ring.keys.push_back(testing::OnRing(key->Public(), v1::ROLE_OWNER));
+    }
+    return SealKeyRing(ring, car.key, car.certificate_der);
+  }
+
+  Result<Applied> Apply(const std::string& ring, std::optional<Place> place = std::nullopt) {
+    return directory.Apply(ring, trust, place);
+  }
+
+  bool Holds(const PrivateKey& key) const {
+    const HeldRing* ring = directory.Find({"f1", "car1"});
+    return ring != nullptr && ring->Find(key.Public().Id().str()) != nullptr;
+  }
+};
+
+TEST_CASE("directory: a newer ring replaces the one held and says which keys fell off") {
+  World w;
+  const auto first = w.Apply(w.Ring(3, {&w.a, &w.b}));
+  REQUIRE(first);
+  CHECK(first->changed);
+  CHECK(first->fell_off.empty());
+  const auto second = w.Apply(w.Ring(4, {&w.b}));
+  REQUIRE(second);
+  CHECK(second->fell_off == std::vector<KeyId>{w.a.Public().Id()});
+  CHECK_FALSE(w.Holds(w.a));
+  CHECK(w.Holds(w.b));
+  CHECK(w.directory.size() == 1);
+}
+
+TEST_CASE("directory: a ring never goes back to an older version") {
+  World w;
+  REQUIRE(w.Apply(w.Ring(4, {&w.b})));
+  CHECK(Said(w.Apply(w.Ring(3, {&w.a, &w.b}))) == "REASON_OLDER_VERSION");
+  CHECK(Said(w.Apply(w.Ring(4, {&w.a}))) == "REASON_OLDER_VERSION");
+  CHECK_FALSE(w.Holds(w.a));
+  CHECK(w.Holds(w.b));
+}
+
+TEST_CASE("directory: the ring already held is taken again, also when signed anew") {
+  World w;
+  const std::string ring = w.Ring(4, {&w.b});
+  REQUIRE(w.Apply(ring));
+  for (const std::string& again : {ring, w.Ring(4, {&w.b})}) {
+    const auto applied = w.Apply(again);
+    REQUIRE(applied);
+    CHECK_FALSE(applied->changed);
+  }
+}
+
+TEST_CASE("directory: a ring must be of a fleet of this cell, of its topic's car, and genuine") {
+  World w;
+  const std::string ring = w.Ring(1, {&w.a});
+  CHECK(Said(w.Apply(ring, Place{"f1", "car2"})) == "REASON_WRONG_CAR");
+  CHECK(Said(w.Apply(ring, Place{"f2", "car1"})) == "REASON_WRONG_CAR");
+  const testing::TestCar impostor = testing::MakeTestCar("f1", "car1");
+  const KeyRing wish{w.car.ref, 9, kNow, {}};
+  CHECK(Said(w.Apply(SealKeyRing(wish, impostor.key, impostor.certificate_der))) ==
+        "REASON_BAD_CERTIFICATE");
+  CHECK(Said(w.Apply(SealKeyRing(wish, w.a, w.car.certificate_der))) == "REASON_BAD_SIGNATURE");
+  CHECK(Said(w.Apply("garbage")) == "REASON_MALFORMED");
+  w.trust.fleet_cas.clear();
+  CHECK(Said(w.Apply(ring)) == "REASON_BAD_CERTIFICATE");
+  CHECK(w.directory.size() == 0);
+}
+
+TEST_CASE("directory: no damaged copy of a ring changes what is held") {
+  World w;
+  REQUIRE(w.Apply(w.Ring(4, {&w.b})));
+  const std::string next = w.Ring(5, {&w.a});
+  size_t taken = 0;
+  for (size_t at = 0; at < next.size(); ++at) {
+    std::string damaged = next;
+    damaged[at] = static_cast<char>(damaged[at] ^ 1);
+    const auto applied = w.Apply(damaged);
+    taken += applied && applied->changed ? 1 : 0;
+  }
+  CHECK(taken == 0);
+  CHECK(w.Holds(w.b));
+}
+
+TEST_CASE("directory: a look-up finds by fleet and car, and an unknown car not") {
+  World w;
+  REQUIRE(w.Apply(w.Ring(1, {&w.a})));
+  CHECK(w.directory.Find({"f1", "car1"}) != nullptr);
+  CHECK(w.directory.Find({"f1", "car2"}) == nullptr);
+  CHECK(w.directory.Find({"f2", "car1"}) == nullptr);
+}
+
+}  // namespace
+}  // namespace latchkey::auth

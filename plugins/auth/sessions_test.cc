@@ -1,0 +1,165 @@
+// Presence and whom to disconnect, as stories.
+#include "plugins/auth/sessions.h"
+
+#include <array>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "proto/crypto.h"
+#include "tests/support/wire_fixtures.h"
+
+namespace latchkey::auth {
+namespace {
+
+using testing::kNow;
+using testing::kSecond;
+using testing::Ref;
+
+struct Story {
+  Sessions sessions{kNow};
+  std::array<char, 8> places{};
+  Timestamp now = kNow;
+
+  Sessions::Connection At(size_t n) const { return &places[n]; }
+
+  static std::string Words(const std::optional<Publish>& publish) {
+    if (!publish) {
+      return "";
+    }
+    v1::Presence presence;
+    REQUIRE(presence.ParseFromString(publish->payload));
+    CHECK(publish->retain == Retain::kYes);
+    CHECK(presence.broker_started_at_ms() == static_cast<uint64_t>(kNow.ms));
+    return publish->topic + (presence.online() ? " online " : " offline ") +
+           std::to_string(presence.session()) + " since " +
+           std::to_string(presence.since_ms() - static_cast<uint64_t>(kNow.ms)) + " " +
+           v1::OfflineReason_Name(presence.reason()).substr(15);
+  }
+
+  std::string CarConnects(size_t n, const std::string& client_id = "f1/c1") {
+    now = now + kSecond;
+    Principal car;
+    car.kind = PrincipalKind::kCar;
+    car.car = Ref("f1", "c1");
+    return Words(sessions.Begin(At(n), {car, client_id, now}, "10.0.0.1"));
+  }
+
+  std::string PhoneConnects(size_t n, const KeyId& key, const std::string& client_id) {
+    Principal phone;
+    phone.key = key;
+    return Words(sessions.Begin(At(n), {phone, client_id, now}, ""));
+  }
+
+  std::string Ends(size_t n) {
+    now = now + kSecond;
+    return Words(sessions.End(At(n), now));
+  }
+};
+
+TEST_CASE("sessions: a car is online from its sign-in to the end of its connection") {
+  Story s;
+  CHECK(s.CarConnects(0) == "lk/1/f1/c1/presence online 1 since 1000 UNSPECIFIED");
+  CHECK(s.sessions.Find(s.At(0)) != nullptr);
+  CHECK(s.Ends(0) == "lk/1/f1/c1/presence offline 1 since 2000 CONNECTION_ENDED");
+  CHECK(s.sessions.Find(s.At(0)) == nullptr);
+  CHECK(s.CarConnects(1) == "lk/1/f1/c1/presence online 2 since 3000 UNSPECIFIED");
+}
+
+TEST_CASE("sessions: on a take-over the old one's end does not make the car offline") {
+  Story s;
+  s.CarConnects(0);
+  CHECK(s.CarConnects(1) == "lk/1/f1/c1/presence online 2 since 2000 UNSPECIFIED");
+  CHECK(s.Ends(0).empty());
+  CHECK(s.Ends(1) == "lk/1/f1/c1/presence offline 2 since 4000 CONNECTION_ENDED");
+}
+
+TEST_CASE(
+    "sessions: a connection that is being taken over writes no more, so its will is refused") {
+  Story s;
+  CHECK_FALSE(s.sessions.MayWrite(s.At(0)));
+  s.CarConnects(0);
+  CHECK(s.sessions.MayWrite(s.At(0)));
+  s.CarConnects(1);
+  CHECK_FALSE(s.sessions.MayWrite(s.At(0)));
+  CHECK(s.sessions.MayWrite(s.At(1)));
+  s.Ends(0);
+  CHECK_FALSE(s.sessions.MayWrite(s.At(0)));
+  CHECK(s.sessions.MayWrite(s.At(1)));
+}
+
+TEST_CASE("sessions: when the newer connection fails after sign-in the older one writes again") {
+  Story s;
+  s.CarConnects(0);
+  s.CarConnects(1);
+  CHECK(s.Ends(1).empty());
+  CHECK(s.sessions.MayWrite(s.At(0)));
+}
+
+TEST_CASE("sessions: two client ids of one car both count and both write") {
+  Story s;
+  s.CarConnects(0, "f1/c1");
+  s.CarConnects(1, "f1/c1/2");
+  CHECK(s.sessions.MayWrite(s.At(0)));
+  CHECK(s.sessions.MayWrite(s.At(1)));
+  CHECK(s.Ends(1).empty());
+  CHECK_FALSE(s.Ends(0).empty());
+}
+
+TEST_CASE("sessions: signing in again on the same connection changes nothing") {
+  Story s;
+  s.CarConnects(0);
+  CHECK(s.CarConnects(0).empty());
+  CHECK(s.sessions.Find(s.At(0))->signed_in_at == kNow + kSecond);
+  CHECK(s.sessions.MayWrite(s.At(0)));
+  CHECK_FALSE(s.Ends(0).empty());
+}
+
+TEST_CASE("sessions: an address that is used again by another client is that client's") {
+  Story s;
+  const KeyId key = PrivateKey::Generate().Public().Id();
+  s.CarConnects(0);
+  CHECK(s.PhoneConnects(0, key, key.str()).empty());
+  CHECK(s.sessions.Find(s.At(0))->principal.kind == PrincipalKind::kPhone);
+  CHECK(s.CarConnects(1) == "lk/1/f1/c1/presence online 2 since 2000 UNSPECIFIED");
+}
+
+TEST_CASE("sessions: the end of a connection that never signed in says nothing") {
+  Story s;
+  CHECK(s.Ends(3).empty());
+}
+
+TEST_CASE("sessions: phones whose key fell off are to be disconnected, each connection once") {
+  Story s;
+  const KeyId a = PrivateKey::Generate().Public().Id();
+  const KeyId b = PrivateKey::Generate().Public().Id();
+  s.PhoneConnects(0, a, a.str());
+  s.PhoneConnects(1, a, "auto-1");
+  s.PhoneConnects(2, b, b.str());
+  s.sessions.Drop({a});
+  s.sessions.Drop({a});
+  const std::vector<std::string> dropped = s.sessions.TakeDropped();
+  CHECK(dropped.size() == 2);
+  CHECK(std::find(dropped.begin(), dropped.end(), b.str()) == dropped.end());
+  CHECK(s.sessions.TakeDropped().empty());
+}
+
+TEST_CASE("sessions: at start a known car is offline unless it has come back already") {
+  Story s;
+  CHECK(Story::Words(s.sessions.OfflineAtStart(Ref("f1", "c1"))) ==
+        "lk/1/f1/c1/presence offline 0 since 0 BROKER_RESTART");
+  s.CarConnects(0);
+  CHECK_FALSE(s.sessions.OfflineAtStart(Ref("f1", "c1")));
+}
+
+TEST_CASE("sessions: the kind of an address, never the address") {
+  CHECK(AddressKindOf("") == v1::ADDRESS_KIND_UNSPECIFIED);
+  CHECK(AddressKindOf("127.0.0.1") == v1::ADDRESS_KIND_LOOPBACK);
+  CHECK(AddressKindOf("::1") == v1::ADDRESS_KIND_LOOPBACK);
+  CHECK(AddressKindOf("10.1.2.3") == v1::ADDRESS_KIND_IPV4);
+  CHECK(AddressKindOf("::ffff:10.1.2.3") == v1::ADDRESS_KIND_IPV4);
+  CHECK(AddressKindOf("2001:db8::7") == v1::ADDRESS_KIND_IPV6);
+}
+
+}  // namespace
+}  // namespace latchkey::auth

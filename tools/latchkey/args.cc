@@ -1,0 +1,408 @@
+// Arguments of actions. Each action states its arguments in one table; what is not in it is refused
+// with what is.
+#include "tools/latchkey/args.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <functional>
+#include <optional>
+#include <utility>
+
+#include "proto/command.h"
+#include "proto/crypto.h"
+#include "proto/keyring.h"
+#include "proto/types.h"
+#include "tools/latchkey/show.h"
+
+namespace latchkey::cli {
+
+namespace {
+
+constexpr std::array<std::string_view, 7> kDays = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"};
+constexpr uint32_t kAllDays = 0x7f;
+
+tl::unexpected<Error> Bad(std::string_view value, std::string_view wanted) {
+  return Fail(v1::REASON_MALFORMED, "\"" + std::string(value) + "\" is not " + std::string(wanted));
+}
+
+std::vector<std::string_view> Split(std::string_view text, char at) {
+  std::vector<std::string_view> parts;
+  for (;;) {
+    const size_t end = text.find(at);
+    parts.push_back(text.substr(0, end));
+    if (end == std::string_view::npos) {
+      return parts;
+    }
+    text.remove_prefix(end + 1);
+  }
+}
+
+Result<double> Number(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return Bad(text, "a number");
+  }
+  return value;
+}
+
+Result<uint32_t> Whole(std::string_view text) {
+  uint32_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    return Bad(text, "a whole number");
+  }
+  return value;
+}
+
+Result<bool> YesNo(std::string_view text) {
+  for (const std::string_view yes : {"true", "yes", "on", "1"}) {
+    if (text == yes) {
+      return true;
+    }
+  }
+  for (const std::string_view no : {"false", "no", "off", "0"}) {
+    if (text == no) {
+      return false;
+    }
+  }
+  return Bad(text, "true or false");
+}
+
+// "07:30" -> 450
+Result<uint32_t> MinuteOfDay(std::string_view text) {
+  const std::vector<std::string_view> parts = Split(text, ':');
+  if (parts.size() == 2 && parts[1].size() == 2) {
+    const Result<uint32_t> hours = Whole(parts[0]);
+    const Result<uint32_t> minutes = Whole(parts[1]);
+    if (hours && minutes && *hours < 24 && *minutes < 60) {
+      return *hours * 60 + *minutes;
+    }
+  }
+  return Bad(text, "a time of day like 07:30");
+}
+
+std::optional<size_t> Day(std::string_view text) {
+  const auto* found = std::find(kDays.begin(), kDays.end(), text);
+  return found == kDays.end() ? std::nullopt
+                              : std::optional(static_cast<size_t>(found - kDays.begin()));
+}
+
+// "daily", "once", "mon-fri", "sat+sun", "fri-mon" -> bit 0 Monday to bit 6 Sunday.
+Result<uint32_t> Weekdays(std::string_view text) {
+  if (text == "daily") {
+    return kAllDays;
+  }
+  if (text == "once") {
+    return 0U;
+  }
+  uint32_t days = 0;
+  for (const std::string_view part : Split(text, '+')) {
+    const std::vector<std::string_view> ends = Split(part, '-');
+    const std::optional<size_t> first = Day(ends.front());
+    const std::optional<size_t> last = Day(ends.back());
+    if (!first || !last || ends.size() > 2) {
+      return Bad(text, "days like daily, once, mon-fri or sat+sun");
+    }
+    for (size_t day = *first;; day = (day + 1) % kDays.size()) {
+      days |= 1U << day;
+      if (day == *last) {
+        break;
+      }
+    }
+  }
+  return days;
+}
+
+Result<v1::TravelMode> Mode(std::string_view text) {
+  static constexpr std::array<std::pair<std::string_view, v1::TravelMode>, 4> kModes = {
+      {{"drive", v1::TRAVEL_MODE_DRIVE},
+       {"walk", v1::TRAVEL_MODE_WALK},
+       {"transit", v1::TRAVEL_MODE_TRANSIT},
+       {"cycle", v1::TRAVEL_MODE_CYCLE}}};
+  for (const auto& [word, mode] : kModes) {
+    if (word == text) {
+      return mode;
+    }
+  }
+  return Bad(text, "drive, walk, transit or cycle");
+}
+
+Result<v1::Role> RoleOf(std::string_view text) {
+  static constexpr std::array<std::pair<std::string_view, v1::Role>, 4> kRoles = {
+      {{"owner", v1::ROLE_OWNER},
+       {"driver", v1::ROLE_DRIVER},
+       {"guest", v1::ROLE_GUEST},
+       {"fleet", v1::ROLE_FLEET}}};
+  for (const auto& [word, role] : kRoles) {
+    if (word == text) {
+      return role;
+    }
+  }
+  return Bad(text, "owner, driver, guest or fleet");
+}
+
+// A public key as people paste it: hex, base64 or base64url of a SEC 1 point.
+Result<std::string> Point(std::string_view text) {
+  std::string bytes;
+  const bool hex = text.size() == 2 * kPublicKeyBytes &&
+                   text.find_first_not_of("0123456789abcdefABCDEF") == std::string_view::npos;
+  if (hex) {
+    for (size_t i = 0; i < text.size(); i += 2) {
+      unsigned value = 0;
+      std::from_chars(text.data() + i, text.data() + i + 2, value, 16);
+      bytes.push_back(static_cast<char>(value));
+    }
+  } else {
+    std::string url(text.substr(0, text.find('=')));
+    std::replace(url.begin(), url.end(), '+', '-');
+    std::replace(url.begin(), url.end(), '/', '_');
+    bytes = Base64UrlDecode(url).value_or("");
+  }
+  const Result<PublicKey> key = PublicKey::FromPoint(bytes);
+  if (!key) {
+    return Bad(text, "a public key (hex or base64 of 33 bytes, as `latchkey phone init` prints)");
+  }
+  return key->ToPoint();
+}
+
+using Setter = std::function<Result<void>(v1::Command&, std::string_view, Timestamp)>;
+
+// One argument an action takes.
+struct Argument {
+  std::string_view action;
+  std::string_view name;
+  std::string_view form;  // for help: "07:30,mon-fri,21"
+  bool needed = false;
+  Setter set;
+};
+
+template <class Value, class Put>
+Setter Take(Result<Value> (*read)(std::string_view), Put put) {
+  return [read, put](v1::Command& command, std::string_view text, Timestamp) -> Result<void> {
+    LK_TRY(const Value value, read(text));
+    put(command, value);
+    return {};
+  };
+}
+
+Setter TakeText(std::string* (*field)(v1::Command&)) {
+  return [field](v1::Command& command, std::string_view text, Timestamp) -> Result<void> {
+    *field(command) = std::string(text);
+    return {};
+  };
+}
+
+Result<void> AddLeg(v1::Command& command, std::string_view text, Timestamp /*now*/) {
+  const std::vector<std::string_view> parts = Split(text, ',');
+  if (parts.size() < 2 || parts.size() > 4) {
+    return Bad(text, "a leg: latitude,longitude[,name[,drive|walk|transit|cycle]]");
+  }
+  LK_TRY(const double latitude, Number(parts[0]));
+  LK_TRY(const double longitude, Number(parts[1]));
+  v1::TravelMode mode = v1::TRAVEL_MODE_DRIVE;
+  if (parts.size() == 4) {
+    LK_TRY(mode, Mode(parts[3]));
+  }
+  v1::Leg& leg = *command.mutable_send_destination()->add_legs();
+  leg.set_latitude(latitude);
+  leg.set_longitude(longitude);
+  leg.set_name(parts.size() > 2 ? std::string(parts[2]) : "");
+  leg.set_mode(mode);
+  return {};
+}
+
+Result<void> AddDeparture(v1::Command& command, std::string_view text, Timestamp /*now*/) {
+  const std::vector<std::string_view> parts = Split(text, ',');
+  if (parts.size() > 3) {
+    return Bad(text, "a departure: 07:30[,days[,celsius]]");
+  }
+  LK_TRY(const uint32_t minute, MinuteOfDay(parts[0]));
+  uint32_t days = 0;
+  double celsius = 0;
+  if (parts.size() > 1) {
+    LK_TRY(days, Weekdays(parts[1]));
+  }
+  if (parts.size() > 2) {
+    LK_TRY(celsius, Number(parts[2]));
+  }
+  v1::Departure& departure = *command.mutable_departure_schedule()->add_departures();
+  departure.set_minute_of_day(minute);
+  departure.set_weekdays(days);
+  departure.set_target_temperature(static_cast<float>(celsius));
+  return {};
+}
+
+Result<void> AddWindow(v1::Command& command, std::string_view text, Timestamp /*now*/) {
+  const std::vector<std::string_view> parts = Split(text, ',');
+  const std::vector<std::string_view> ends = Split(parts[0], '-');
+  if (parts.size() > 2 || ends.size() != 2) {
+    return Bad(text, "a window: 22:00-06:00[,days]");
+  }
+  LK_TRY(const uint32_t start, MinuteOfDay(ends[0]));
+  LK_TRY(const uint32_t end, MinuteOfDay(ends[1]));
+  uint32_t days = kAllDays;
+  if (parts.size() > 1) {
+    LK_TRY(days, Weekdays(parts[1]));
+  }
+  v1::ChargeWindow& window = *command.mutable_charge_schedule()->add_windows();
+  window.set_start_minute(start);
+  window.set_end_minute(end);
+  window.set_weekdays(days);
+  return {};
+}
+
+Setter AtTime(void (v1::Key::*put)(uint64_t)) {
+  return [put](v1::Command& command, std::string_view text, Timestamp now) -> Result<void> {
+    LK_TRY(const Duration after, ParseDuration(text));
+    (command.mutable_add_key()->mutable_key()->*put)(static_cast<uint64_t>((now + after).ms));
+    return {};
+  };
+}
+
+const std::vector<Argument>& Arguments() {
+  static const std::vector<Argument> table = {
+      {"climate_on", "target_temperature", "CELSIUS", false,
+       Take<double>(Number,
+                    [](v1::Command& c, double v) {
+                      c.mutable_climate_on()->set_target_temperature(static_cast<float>(v));
+                    })},
+      {"climate_on", "minutes", "N", false,
+       Take<uint32_t>(Whole,
+                      [](v1::Command& c, uint32_t v) { c.mutable_climate_on()->set_minutes(v); })},
+      {"departure_schedule", "departure", "07:30[,mon-fri[,21]] (repeat; none: clear)", false,
+       AddDeparture},
+      {"charge_limit", "percent", "N", true,
+       Take<uint32_t>(
+           Whole, [](v1::Command& c, uint32_t v) { c.mutable_charge_limit()->set_percent(v); })},
+      {"charge_schedule", "window", "22:00-06:00[,daily] (repeat; none: clear)", false, AddWindow},
+      {"send_destination", "leg", "LAT,LON[,NAME[,drive|walk|transit|cycle]] (repeat)", true,
+       AddLeg},
+      {"install_app", "app_id", "ID", true,
+       TakeText([](v1::Command& c) { return c.mutable_install_app()->mutable_app_id(); })},
+      {"install_app", "version", "V", false,
+       TakeText([](v1::Command& c) { return c.mutable_install_app()->mutable_version(); })},
+      {"remove_app", "app_id", "ID", true,
+       TakeText([](v1::Command& c) { return c.mutable_remove_app()->mutable_app_id(); })},
+      {"add_key", "key", "PUBLICKEY", true,
+       Take<std::string>(Point,
+                         [](v1::Command& c, const std::string& v) {
+                           c.mutable_add_key()->mutable_key()->set_public_key(v);
+                         })},
+      {"add_key", "role", "owner|driver|guest|fleet", true,
+       Take<v1::Role>(RoleOf,
+                      [](v1::Command& c, v1::Role v) {
+                        v1::Key& key = *c.mutable_add_key()->mutable_key();
+                        key.set_role(v);
+                        for (const v1::Permission may : PermissionList(PermissionsOf(v))) {
+                          key.add_permissions(may);
+                        }
+                      })},
+      {"add_key", "label", "TEXT", false, TakeText([](v1::Command& c) {
+         return c.mutable_add_key()->mutable_key()->mutable_label();
+       })},
+      {"add_key", "from", "2h", false, AtTime(&v1::Key::set_not_before_ms)},
+      {"add_key", "until", "24h", false, AtTime(&v1::Key::set_not_after_ms)},
+      {"remove_key", "key_id", "KEYID", true,
+       TakeText([](v1::Command& c) { return c.mutable_remove_key()->mutable_key_id(); })},
+      {"privacy_mode", "enabled", "true|false", true,
+       Take<bool>(YesNo, [](v1::Command& c, bool v) { c.mutable_privacy_mode()->set_enabled(v); })},
+  };
+  return table;
+}
+
+std::string FormsOf(std::string_view action) {
+  std::string text;
+  for (const Argument& argument : Arguments()) {
+    if (argument.action == action) {
+      text += std::string(text.empty() ? "" : " ") + (argument.needed ? "" : "[") +
+              std::string(argument.name) + "=" + std::string(argument.form) +
+              (argument.needed ? "" : "]");
+    }
+  }
+  return text;
+}
+
+std::string Hyphened(std::string_view name) {
+  std::string text(name);
+  std::replace(text.begin(), text.end(), '_', '-');
+  return text;
+}
+
+void SelectAction(v1::Command& command, int field) {
+  const google::protobuf::FieldDescriptor* descriptor =
+      v1::Command::descriptor()->FindFieldByNumber(field);
+  LK_ASSERT(descriptor != nullptr);
+  v1::Command::GetReflection()->MutableMessage(&command, descriptor);
+}
+
+}  // namespace
+
+std::string ActionName(std::string_view word) {
+  std::string name(word);
+  std::replace(name.begin(), name.end(), '-', '_');
+  static constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kShort = {
+      {{"flash", "flash_lights"}, {"horn", "sound_horn"}, {"destination", "send_destination"}}};
+  for (const auto& [alias, full] : kShort) {
+    if (name == alias) {
+      return std::string(full);
+    }
+  }
+  return name;
+}
+
+Result<v1::Command> MakeAction(std::string_view word, const std::vector<std::string>& args,
+                               Timestamp now) {
+  const ActionFacts* action = FindAction(std::string_view(ActionName(word)));
+  if (action == nullptr) {
+    std::string names;
+    for (const ActionFacts& facts : ActionTable()) {
+      names += (names.empty() ? "" : ", ") + Hyphened(facts.name);
+    }
+    return Fail(v1::REASON_UNKNOWN_ACTION,
+                "no action \"" + std::string(word) + "\"; there are: " + names);
+  }
+  v1::Command command;
+  SelectAction(command, action->field);
+  const std::string forms = FormsOf(action->name);
+  std::vector<std::string_view> given;
+  for (const std::string& arg : args) {
+    const size_t equals = arg.find('=');
+    const std::string_view name = std::string_view(arg).substr(0, equals);
+    const auto found =
+        std::find_if(Arguments().begin(), Arguments().end(), [&](const Argument& argument) {
+          return argument.action == action->name && argument.name == name;
+        });
+    if (found == Arguments().end() || equals == std::string::npos) {
+      return Fail(v1::REASON_MALFORMED, Hyphened(action->name) + " does not take --arg " + arg +
+                                            "; it takes " +
+                                            (forms.empty() ? "no arguments" : forms));
+    }
+    const Result<void> set = found->set(command, std::string_view(arg).substr(equals + 1), now);
+    if (!set) {
+      return Fail(set.error().reason, "--arg " + arg + ": " + set.error().text);
+    }
+    given.push_back(found->name);
+  }
+  for (const Argument& argument : Arguments()) {
+    if (argument.action == action->name && argument.needed &&
+        std::find(given.begin(), given.end(), argument.name) == given.end()) {
+      return Fail(v1::REASON_MALFORMED, Hyphened(action->name) + " needs --arg " +
+                                            std::string(argument.name) + "=" +
+                                            std::string(argument.form));
+    }
+  }
+  return command;
+}
+
+std::string ActionsText() {
+  std::string text = "Actions and their --arg:\n";
+  for (const ActionFacts& action : ActionTable()) {
+    const std::string forms = FormsOf(action.name);
+    text += "  " + Hyphened(action.name) + (forms.empty() ? "" : "  " + forms) + "\n";
+  }
+  return text + "Lives at most: open and signal 60 s, close 10 min, comfort 30 min, settings 24 h.";
+}
+
+}  // namespace latchkey::cli

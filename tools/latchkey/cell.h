@@ -1,0 +1,43 @@
+// Makes a cell and its fleets in the data folder: CAs, certificates, free ports, and the
+// configuration of broker and bridge.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "proto/result.h"
+#include "proto/time.h"
+#include "proto/types.h"
+#include "tools/ca/ca.h"
+#include "tools/latchkey/folder.h"
+
+namespace latchkey::cli {
+
+// What `fleet init` was asked for. Empty or 0: what cell.json has, else a default or a free port.
+struct CellWish {
+  std::string name;
+  std::string host;
+  int phone_port = 0;
+  int car_port = 0;
+  int http_port = 0;
+  std::filesystem::path plugins;  // folder of latchkey_auth.so and latchkey_guard.so
+};
+
+// Makes what is missing and keeps what is there; writes both configurations anew. Errors:
+// REASON_MALFORMED (a name that breaks its rule), REASON_STORE_UNAVAILABLE (files),
+// REASON_BAD_CERTIFICATE (a CA on disk that does not parse), REASON_FULL (no free port).
+Result<Cell> MakeCell(const Folder& folder, const FleetId& fleet, const CellWish& wish,
+                      Timestamp now);
+
+// Reads a CA or a client's certificate and key: {folder}/{stem}.pem and .key.
+Result<tools::Issued> LoadIssued(const std::filesystem::path& folder, const std::string& stem);
+// Writes both; the key 0600.
+Result<void> SaveIssued(const std::filesystem::path& folder, const std::string& stem,
+                        const tools::Issued& issued);
+
+// The text of broker/mosquitto.conf and bridge/latchkey.toml.
+std::string BrokerConfiguration(const Folder& folder, const Cell& cell,
+                                const std::filesystem::path& plugins, const std::string& user);
+std::string BridgeConfiguration(const Folder& folder, const Cell& cell);
+
+}  // namespace latchkey::cli

@@ -1,0 +1,58 @@
+// latchkey: one command for everything people do with a cell.
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <iostream>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "tools/latchkey/commands.h"
+
+namespace {
+
+std::filesystem::path DefaultData() {
+  if (const char* data = std::getenv("LATCHKEY_DATA"); data != nullptr && *data != '\0') {
+    return data;
+  }
+  const char* home = std::getenv("HOME");
+  return std::filesystem::path(home != nullptr ? home : ".") / ".latchkey";
+}
+
+constexpr int kUsage = 2;
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    latchkey::cli::Context context;
+    context.data = DefaultData();
+    CLI::App app("Latchkey: cars, phones, fleets and the cell they meet in.", "latchkey");
+    app.fallthrough();
+    app.require_subcommand(1);
+    std::string data = context.data.string();
+    app.add_option_function<std::string>(
+        "--data", [&context](const std::string& path) { context.data = path; },
+        "Data folder (default: $LATCHKEY_DATA, else ~/.latchkey; here " + data + ")");
+    app.add_flag("--json", context.json, "Print JSON, one object a line");
+    app.footer("Exit codes: 0 done, 1 refused or failed, 2 usage, 3 timed out.");
+    latchkey::cli::AddFleet(app, context);
+#ifdef LK_WITH_CAR
+    latchkey::cli::AddFleetSimulate(app, context);
+    latchkey::cli::AddCar(app, context);
+#endif
+    latchkey::cli::AddPhone(app, context);
+    latchkey::cli::AddOperator(app, context);
+    latchkey::cli::AddTap(app, context);
+    latchkey::cli::AddStatus(app, context);
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      return app.exit(error) == 0 ? 0 : kUsage;
+    }
+    return context.exit_code;
+  } catch (const std::exception& error) {
+    std::cerr << "latchkey: a fault of its own: " << error.what() << "; please report it\n";
+    return 1;
+  }
+}

@@ -1,0 +1,262 @@
+// latchkey phone watch: what a car last said, every value with the time it was observed and its
+// age.
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include "proto/state.h"
+#include "proto/topic.h"
+#include "tools/latchkey/phone_commands.h"
+#include "tools/latchkey/session.h"
+#include "tools/latchkey/show.h"
+
+namespace latchkey::cli {
+
+namespace {
+
+constexpr Duration kOncePatience = std::chrono::seconds(15);
+
+struct WatchOptions {
+  std::string name;
+  std::string car;
+  std::string length;
+  bool once = false;
+};
+
+// Shows a car in one of three ways: the whole on a terminal, lines as they come, or JSON lines.
+class View {
+ public:
+  enum class Form : uint8_t { kScreen, kLines, kJson };
+
+  View(const tools::Phone& phone, CarRef ref, Form form)
+      : phone_(phone), ref_(std::move(ref)), form_(form) {}
+
+  void OnState(Group group) {
+    if (form_ == Form::kScreen) {
+      return;  // drawn once a second
+    }
+    const Timestamp now = ReadClocks().wall;
+    for (const SignalRow& row : Rows(group)) {
+      // Only what is new: a group repeats all of its signals.
+      const auto seen = shown_.find(row.name);
+      const auto mark = std::pair(row.observed_at.ms, ValueText(row));
+      if (seen != shown_.end() && seen->second == mark) {
+        continue;
+      }
+      shown_[row.name] = mark;
+      if (form_ == Form::kJson) {
+        nlohmann::ordered_json json = {{"car", ref_.ToText()}, {"group", ToText(group)}};
+        json.update(RowJson(row, now));
+        Say(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+      } else {
+        Say(ClockText(now) + "  " + RowText(row, now));
+      }
+    }
+  }
+
+  void OnPresence() {
+    const std::optional<v1::Presence>& presence = phone_.Find(ref_)->presence;
+    if (form_ == Form::kScreen || !presence) {
+      return;
+    }
+    const Timestamp now = ReadClocks().wall;
+    if (form_ == Form::kJson) {
+      const Timestamp since{static_cast<int64_t>(presence->since_ms())};
+      Say(nlohmann::ordered_json{{"car", ref_.ToText()},
+                                 {"event", "presence"},
+                                 {"online", presence->online()},
+                                 {"since_ms", since.ms},
+                                 {"age_ms", AgeOf(since, now).count()}}
+              .dump());
+    } else {
+      Say(ClockText(now) + "  " + PresenceText(now));
+    }
+  }
+
+  // Everything known, for --once and for the terminal.
+  std::string Whole() const {
+    const Timestamp now = ReadClocks().wall;
+    std::string text = ref_.ToText() + "  " + PresenceText(now) + "\n";
+    for (const Group group : kGroups) {
+      const std::optional<v1::StateGroup>& state =
+          phone_.Find(ref_)->groups[static_cast<size_t>(group)];
+      if (!state) {
+        continue;
+      }
+      text += std::string(ToText(group)) +
+              (state->source().empty() ? "" : "  (from " + state->source() + ")") + "\n";
+      for (const SignalRow& row : Rows(group)) {
+        text += "  " + RowText(row, now) + "\n";
+      }
+    }
+    return text;
+  }
+
+  bool Empty() const {
+    const tools::CarView& car = *phone_.Find(ref_);
+    for (const auto& group : car.groups) {
+      if (group) {
+        return false;
+      }
+    }
+    return !car.presence;
+  }
+
+  Form form() const { return form_; }
+
+ private:
+  std::vector<SignalRow> Rows(Group group) const {
+    const std::optional<v1::StateGroup>& state =
+        phone_.Find(ref_)->groups[static_cast<size_t>(group)];
+    return state ? SignalsOf(*state) : std::vector<SignalRow>();
+  }
+
+  std::string PresenceText(Timestamp now) const {
+    const std::optional<v1::Presence>& presence = phone_.Find(ref_)->presence;
+    if (!presence) {
+      return "presence not known";
+    }
+    const Timestamp since{static_cast<int64_t>(presence->since_ms())};
+    return std::string(presence->online() ? "online" : "offline") + " since " + DateText(since) +
+           " (" + AgeText(AgeOf(since, now)) + ")";
+  }
+
+  const tools::Phone& phone_;
+  CarRef ref_;
+  Form form_;
+  std::map<std::string, std::pair<int64_t, std::string>> shown_;  // by signal: time and value
+};
+
+void Draw(const View& view) {
+  static constexpr const char* kHomeAndClear = "\x1b[H\x1b[J";
+  Say(kHomeAndClear + view.Whole() + "\nCtrl-C ends.");
+}
+
+// Said on the way: state and presence to the view, refusals to stderr.
+class Watcher {
+ public:
+  Watcher(Context& context, View& view, bool quiet)
+      : context_(context), view_(view), quiet_(quiet) {}
+
+  bool operator()(const tools::Phone::Effect& effect) {
+    if (const auto* state = std::get_if<tools::Phone::StateChanged>(&effect)) {
+      if (!quiet_) {
+        view_.OnState(state->group);
+      }
+    } else if (std::holds_alternative<tools::Phone::PresenceChanged>(effect)) {
+      if (!quiet_) {
+        view_.OnPresence();
+      }
+    } else if (const auto* failure = std::get_if<tools::Phone::Failed>(&effect)) {
+      Complain(context_, {failure->error.reason, failure->error.text + " (the broker says " +
+                                                     ReasonCodeText(failure->broker_reason) + ")"});
+      return true;
+    } else if (const auto* ring = std::get_if<tools::Phone::Learned>(&effect)) {
+      learned = true;
+      if (!ring->on_ring) {
+        Complain(context_, {v1::REASON_NOT_ON_RING,
+                            "the car's ring no longer names this phone: it has lost its key"});
+        return true;
+      }
+    }
+    return false;
+  }
+
+  bool learned = false;
+
+ private:
+  Context& context_;
+  View& view_;
+  bool quiet_;
+};
+
+void ShowOnce(Context& context, View& view) {
+  if (view.Empty()) {
+    Complain(context, {v1::REASON_NO_OFFER,
+                       "the broker has nothing from this car yet: it has never been online, or "
+                       "broker and bridge have just started"});
+    return;
+  }
+  if (view.form() != View::Form::kJson) {
+    Say(view.Whole());
+    return;
+  }
+  view.OnPresence();
+  for (const Group group : kGroups) {
+    view.OnState(group);
+  }
+}
+
+void Watch(Context& context, const WatchOptions& options) {
+  std::optional<Duration> length;
+  if (!options.length.empty()) {
+    const Result<Duration> read = ParseDuration(options.length);
+    if (!read) {
+      Complain(context, read.error(), 2);
+      return;
+    }
+    length = *read;
+  }
+  Result<std::unique_ptr<Talk>> talk = OpenTalk(context, options.name, options.car, "watch");
+  if (!talk) {
+    Complain(context, talk.error());
+    return;
+  }
+  const CarRef ref = (*talk)->phone.cars().begin()->first;
+  const bool screen = !options.once && !context.json && ::isatty(STDOUT_FILENO) == 1;
+  View view((*talk)->phone, ref,
+            context.json ? View::Form::kJson
+            : screen     ? View::Form::kScreen
+                         : View::Form::kLines);
+  Watcher watcher(context, view, options.once);
+  Session session((*talk)->phone, (*talk)->link,
+                  [&watcher](const tools::Phone::Effect& effect) { return watcher(effect); });
+  if (options.once) {
+    session.FenceWith(ReceiptTopic(ref, (*talk)->phone.id()));
+    length = length.value_or(kOncePatience);
+  }
+  if (screen) {
+    session.OnIdle([&view] { Draw(view); });
+  }
+  const Session::End end = session.Run(length);
+  if (watcher.learned) {
+    const Result<void> saved = SaveTalk(context, **talk);
+    if (!saved) {
+      Complain(context, saved.error());
+    }
+  }
+  if (end == Session::End::kRefused) {
+    Complain(context, session.error());
+  } else if (end == Session::End::kFenced) {
+    ShowOnce(context, view);
+  } else if (end == Session::End::kTimeout && (options.once || view.Empty())) {
+    Complain(
+        context,
+        {v1::REASON_NO_OFFER,
+         "nothing from the broker in time: is it running?" +
+             (session.trouble().empty() ? std::string() : " (last: " + session.trouble() + ")")},
+        3);
+  }
+}
+
+}  // namespace
+
+void AddPhoneWatch(CLI::App& phone, Context& context) {
+  CLI::App* watch = phone.add_subcommand(
+      "watch", "Show what a car says, every value with its observed time and age");
+  const auto options = std::make_shared<WatchOptions>();
+  watch->add_option("NAME", options->name, "The phone")->required();
+  watch->add_option("CAR", options->car, "The car: demo-car, or demo/demo-car")->required();
+  watch->add_flag("--once", options->once, "Show all that is known and end");
+  watch->add_option("--for", options->length, "End after this long");
+  watch->callback([&context, options] { Watch(context, *options); });
+}
+
+}  // namespace latchkey::cli

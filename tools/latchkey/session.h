@@ -1,0 +1,70 @@
+// Runs the reference phone over a link until what the person waits for has happened. Decides
+// nothing about commands: it carries, waits, and connects again.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "proto/result.h"
+#include "proto/time.h"
+#include "tools/mqtt/link.h"
+#include "tools/phone/phone.h"
+
+namespace latchkey::cli {
+
+class Session {
+ public:
+  enum class End : uint8_t {
+    kDone,     // the handler said so
+    kFenced,   // everything the broker had retained has arrived
+    kTimeout,  // the deadline came first
+    kRefused,  // the broker refuses this client; error() says why
+  };
+
+  // Sees every effect that is not a message to send. True: what was waited for has happened.
+  using Handler = std::function<bool(const tools::Phone::Effect& effect)>;
+
+  Session(tools::Phone& phone, tools::LinkOptions options, Handler handler);
+
+  // Ends kFenced once the retained messages of the subscriptions have arrived: the answer to a
+  // subscription asked for after them comes after them.
+  void FenceWith(std::string filter) { fence_ = std::move(filter); }
+
+  // Called about once a second while nothing else happens.
+  void OnIdle(std::function<void()> idle) { idle_ = std::move(idle); }
+
+  void Do(const tools::Phone::Input& input);
+  End Run(std::optional<Duration> timeout);
+
+  // Why the last connection could not be made or ended; empty: none has failed.
+  const std::string& trouble() const { return trouble_; }
+
+  const Error& error() const { return error_; }
+
+ private:
+  void On(const tools::LinkEvent& event);
+  void Handle(const tools::Phone::Effects& effects);
+  void Retry(const std::string& text);
+
+  tools::Phone& phone_;
+  Handler handler_;
+  std::function<void()> idle_;
+  std::string fence_;
+  int answered_ = 0;  // subscriptions answered since the connection began
+  tools::Inbox inbox_;
+  tools::Link link_;
+  std::optional<End> end_;
+  std::optional<Instant> connect_at_;
+  Duration back_off_;
+  std::string trouble_;
+  Error error_;
+};
+
+// How phone `key` connects to the broker of `pairing`'s cell; `purpose` keeps two programs that use
+// one key from taking each other's place. The key must outlive the options.
+tools::LinkOptions PhoneLink(const PrivateKey& key, const std::string& host, int port,
+                             const std::string& cell, const std::string& ca_file,
+                             const std::string& purpose);
+
+}  // namespace latchkey::cli

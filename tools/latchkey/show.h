@@ -1,0 +1,41 @@
+// How the command shows times, values and failures, and reads times from the command line.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "proto/result.h"
+#include "proto/state.h"
+#include "proto/time.h"
+#include "tools/latchkey/commands.h"
+
+namespace latchkey::cli {
+
+Now ReadClocks();
+
+// Local time: "09:41:12.345".
+std::string ClockText(Timestamp time);
+// Local date and time: "2026-11-21 09:41:12.345".
+std::string DateText(Timestamp time);
+
+// "500ms", "30s", "10m", "2h", "1d"; a bare number is seconds. Error REASON_MALFORMED.
+Result<Duration> ParseDuration(std::string_view text);
+
+// "energy.soc                87.5 percent   observed 2026-11-21 09:41:12.345   3 s ago"
+std::string RowText(const SignalRow& row, Timestamp now);
+// {"signal","vss","value","unit","observed_at_ms","age_ms"}; empty texts are left out.
+nlohmann::ordered_json RowJson(const SignalRow& row, Timestamp now);
+
+// "0x87 Not authorized"
+std::string ReasonCodeText(int code);
+
+// Says on stderr what went wrong; the command ends with `exit_code`.
+void Complain(Context& context, const Error& error, int exit_code = 1);
+
+// Prints one line and flushes it, so that who reads a pipe sees it at once.
+void Say(const std::string& line);
+
+}  // namespace latchkey::cli

@@ -1,0 +1,174 @@
+// latchkey status: is the bridge well, who is online, how old is what is known.
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "proto/state.h"
+#include "tools/latchkey/api.h"
+#include "tools/latchkey/commands.h"
+#include "tools/latchkey/folder.h"
+#include "tools/latchkey/show.h"
+
+namespace latchkey::cli {
+
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr size_t kRowsMax = 100;
+
+// The value of a metric without labels. nullopt: not in `text`.
+std::optional<int64_t> Metric(std::string_view text, std::string_view name) {
+  const std::string start = "\n" + std::string(name) + " ";
+  const size_t at = text.find(start);
+  if (at == std::string_view::npos) {
+    return std::nullopt;
+  }
+  const char* begin = text.data() + at + start.size();
+  double value = 0;
+  const auto parsed = std::from_chars(begin, text.data() + text.size(), value);
+  return parsed.ec == std::errc() ? std::optional(static_cast<int64_t>(value)) : std::nullopt;
+}
+
+struct Overview {
+  bool ready = false;
+  std::string not_ready;  // why
+  std::optional<int64_t> commands_open;
+  std::optional<int64_t> commands_held;
+  ordered_json cars;  // as /v1/cars gives it
+};
+
+Result<Overview> Ask(int port) {
+  Overview overview;
+  LK_TRY(const Answer ready, AskBridge(port, "/readyz"));
+  overview.ready = ready.status == 200;
+  overview.not_ready = overview.ready ? "" : ready.body;
+  LK_TRY(const Answer metrics, AskBridge(port, "/metrics"));
+  overview.commands_open = Metric(metrics.body, "latchkey_commands_open");
+  overview.commands_held = Metric(metrics.body, "latchkey_commands_held");
+  LK_TRY(const Answer cars, AskBridge(port, "/v1/cars"));
+  overview.cars = ordered_json::parse(cars.body, nullptr, false);
+  if (cars.status != 200 || !overview.cars.is_object() || !overview.cars.contains("cars") ||
+      !overview.cars["cars"].is_array()) {
+    return Fail(v1::REASON_STORE_UNAVAILABLE, "the bridge cannot list cars (HTTP " +
+                                                  std::to_string(cars.status) + "): see its log");
+  }
+  return overview;
+}
+
+int64_t Number(const ordered_json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_number() ? found->get<int64_t>() : 0;
+}
+
+bool Online(const ordered_json& car) {
+  const auto found = car.find("online");
+  return found != car.end() && found->is_boolean() && found->get<bool>();
+}
+
+// The newest observation of any group; nullopt: no state.
+std::optional<Timestamp> NewestState(const ordered_json& car) {
+  std::optional<Timestamp> newest;
+  if (car.contains("groups")) {
+    for (const auto& [name, group] : car["groups"].items()) {
+      const Timestamp at{Number(group, "observed_at_ms")};
+      newest = newest ? std::max(*newest, at) : at;
+    }
+  }
+  return newest;
+}
+
+std::string Text(const ordered_json& object, const char* key) {
+  const auto found = object.find(key);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+std::string CarLine(const ordered_json& car, Timestamp now) {
+  std::string name = Text(car, "fleet") + "/" + Text(car, "car");
+  name.resize(std::max<size_t>(name.size(), 30), ' ');
+  const bool known = car.contains("online") && car["online"].is_boolean();
+  std::string online = !known ? "presence unknown" : Online(car) ? "online " : "offline";
+  if (known) {
+    online += " for " + AgeText(AgeOf(Timestamp{Number(car, "since_ms")}, now));
+  }
+  online.resize(std::max<size_t>(online.size(), 26), ' ');
+  const std::optional<Timestamp> newest = NewestState(car);
+  const size_t groups = car.contains("groups") ? car["groups"].size() : 0;
+  return "  " + name + " " + online + " " +
+         (newest ? "newest state " + AgeText(AgeOf(*newest, now)) + " old, " +
+                       std::to_string(groups) + " groups"
+                 : std::string("no state"));
+}
+
+void Show(const Cell& cell, const Overview& overview) {
+  const ordered_json& cars = overview.cars["cars"];
+  const auto online = std::count_if(cars.begin(), cars.end(), Online);
+  const Timestamp now{Number(overview.cars, "now_ms")};
+  Say("cell " + cell.name + ": the bridge is " +
+      (overview.ready ? "ready" : "not ready: " + overview.not_ready));
+  Say("cars: " + std::to_string(online) + " online of " + std::to_string(cars.size()) + " known");
+  if (overview.commands_open && overview.commands_held) {
+    Say("commands: " + std::to_string(*overview.commands_open) + " open, " +
+        std::to_string(*overview.commands_held) + " of them held for cars that are away");
+  }
+  size_t rows = 0;
+  for (const ordered_json& car : cars) {
+    if (rows++ == kRowsMax) {
+      Say("  ... and " + std::to_string(cars.size() - kRowsMax) + " more; --json shows all");
+      break;
+    }
+    Say(CarLine(car, now));
+  }
+}
+
+void ShowJson(const Cell& cell, const Overview& overview) {
+  ordered_json json = {{"cell", cell.name}, {"ready", overview.ready}};
+  if (!overview.ready) {
+    json["not_ready"] = overview.not_ready;
+  }
+  json["commands_open"] = overview.commands_open ? ordered_json(*overview.commands_open) : nullptr;
+  json["commands_held"] = overview.commands_held ? ordered_json(*overview.commands_held) : nullptr;
+  json.update(overview.cars);
+  for (ordered_json& car : json["cars"]) {
+    const std::optional<Timestamp> newest = NewestState(car);
+    if (newest) {
+      car["newest_state_age_ms"] =
+          AgeOf(*newest, Timestamp{Number(overview.cars, "now_ms")}).count();
+    }
+  }
+  Say(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+void Status(Context& context) {
+  const Result<Cell> cell = Folder(context.data).LoadCell();
+  if (!cell) {
+    Complain(context, cell.error());
+    return;
+  }
+  const Result<Overview> overview = Ask(cell->http_port);
+  if (!overview) {
+    Complain(context, {overview.error().reason,
+                       overview.error().text + ": start it with `latchkey-bridge --config " +
+                           (Folder(context.data).Bridge() / "latchkey.toml").string() +
+                           "`; cars and phones reach each other without it"});
+    return;
+  }
+  context.json ? ShowJson(*cell, *overview) : Show(*cell, *overview);
+  context.exit_code = overview->ready ? 0 : 1;
+}
+
+}  // namespace
+
+void AddStatus(CLI::App& app, Context& context) {
+  CLI::App* status = app.add_subcommand(
+      "status", "Is the bridge well, who is online, how old is what is known (exit 0: ready)");
+  status->callback([&context] { Status(context); });
+}
+
+}  // namespace latchkey::cli

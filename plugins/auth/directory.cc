@@ -14,19 +14,23 @@ namespace {
 
 using Digest = std::array<char, 16>;
 
-std::optional<Digest> DigestOf(std::string_view signed_ring) {
-  const auto outer = FromWire<v1::SignedKeyRing>(signed_ring, kKeyRingBytesMax);
-  if (!outer || outer->key_ring().empty()) {
-    return std::nullopt;
-  }
-  const std::string sha = Sha256(outer->key_ring());
+Digest HalfSha256(std::string_view bytes) {
+  const std::string sha = Sha256(bytes);
   Digest digest{};
   std::copy_n(sha.begin(), digest.size(), digest.begin());
   return digest;
 }
 
-HeldRing Compact(const KeyRing& ring, const Digest& digest) {
-  HeldRing held{ring.version, digest, {}};
+std::optional<Digest> DigestOf(std::string_view signed_ring) {
+  const auto outer = FromWire<v1::SignedKeyRing>(signed_ring, kKeyRingBytesMax);
+  if (!outer || outer->key_ring().empty()) {
+    return std::nullopt;
+  }
+  return HalfSha256(outer->key_ring());
+}
+
+HeldRing Compact(const KeyRing& ring, const Digest& digest, const Digest& carried) {
+  HeldRing held{ring.version, digest, carried, {}};
   held.keys.reserve(ring.keys.size());
   for (const RingKey& key : ring.keys) {
     LK_ASSERT(key.id.str().size() == kKeyIdCharacters);
@@ -79,6 +83,11 @@ bool Directory::Equal::operator()(const Place& a, const CarRef& b) const {
 
 Result<Applied> Directory::Apply(std::string_view signed_ring, const Trust& trust,
                                  const std::optional<Place>& place) {
+  if (place && trust.FindFleetCa(place->fleet) != nullptr) {
+    if (std::optional<Applied> verified = FindVerified(signed_ring, *place)) {
+      return std::move(*verified);
+    }
+  }
   LK_TRY(const FleetId fleet, FleetOfKeyRing(signed_ring));
   const std::string* ca = trust.FindFleetCa(fleet.str());
   if (ca == nullptr) {
@@ -95,12 +104,13 @@ Result<Applied> Directory::Apply(std::string_view signed_ring, const Trust& trus
   Applied applied{ring.ref, ring.version, ring.keys.size(), true, {}};
   const auto found = rings_.find(ring.ref);
   if (found == rings_.end()) {
-    rings_.emplace(ring.ref, Compact(ring, *digest));
+    rings_.emplace(ring.ref, Compact(ring, *digest, HalfSha256(signed_ring)));
     return applied;
   }
   HeldRing& held = found->second;
   if (ring.version == held.version && *digest == held.digest) {
     applied.changed = false;
+    held.carried = HalfSha256(signed_ring);
     return applied;
   }
   if (ring.version <= held.version) {
@@ -110,10 +120,19 @@ Result<Applied> Directory::Apply(std::string_view signed_ring, const Trust& trus
                     std::to_string(held.version) +
                     ": ignored; the car sends its newest when it connects");
   }
-  HeldRing next = Compact(ring, *digest);
+  HeldRing next = Compact(ring, *digest, HalfSha256(signed_ring));
   applied.fell_off = FellOff(held, next);
   held = std::move(next);
   return applied;
+}
+
+std::optional<Applied> Directory::FindVerified(std::string_view signed_ring,
+                                               const Place& place) const {
+  const auto found = rings_.find(place);
+  if (found == rings_.end() || found->second.carried != HalfSha256(signed_ring)) {
+    return std::nullopt;
+  }
+  return Applied{found->first, found->second.version, found->second.keys.size(), false, {}};
 }
 
 const HeldRing* Directory::Find(Place place) const {

@@ -44,7 +44,8 @@ struct HeldKey {
 
 struct HeldRing {
   uint64_t version = 0;
-  std::array<char, 16> digest{};  // first half of SHA-256 over the signed KeyRing bytes
+  std::array<char, 16> digest{};   // first half of SHA-256 over the signed KeyRing bytes
+  std::array<char, 16> carried{};  // the same over the SignedKeyRing as it was verified
   std::vector<HeldKey> keys;
 
   // nullptr: not on the ring.
@@ -86,6 +87,8 @@ class Directory {
   void ForEachCar(const std::function<void(const CarRef&)>& visit) const;
 
  private:
+  std::optional<Applied> FindVerified(std::string_view signed_ring, const Place& place) const;
+
   struct Hash {
     using is_transparent = void;
     size_t operator()(const Place& place) const;

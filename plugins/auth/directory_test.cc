@@ -74,6 +74,23 @@ TEST_CASE("directory: the ring already held is taken again, also when signed ane
   }
 }
 
+TEST_CASE(
+    "directory: the bytes verified before are taken on their own topic only, and never in part") {
+  World w;
+  const std::string ring = w.Ring(4, {&w.b});
+  REQUIRE(w.Apply(ring, Place{"f1", "car1"}));
+  const auto again = w.Apply(ring, Place{"f1", "car1"});
+  REQUIRE(again);
+  CHECK_FALSE(again->changed);
+  CHECK(again->ref == w.car.ref);
+  CHECK(again->version == 4);
+  CHECK(Said(w.Apply(ring, Place{"f1", "car2"})) == "REASON_WRONG_CAR");
+  CHECK(Said(w.Apply(SealKeyRing({w.car.ref, 4, kNow, {}}, w.a, w.car.certificate_der),
+                     Place{"f1", "car1"})) == "REASON_BAD_SIGNATURE");
+  w.trust.fleet_cas.clear();
+  CHECK(Said(w.Apply(ring, Place{"f1", "car1"})) == "REASON_BAD_CERTIFICATE");
+}
+
 TEST_CASE("directory: a ring must be of a fleet of this cell, of its topic's car, and genuine") {
   World w;
   const std::string ring = w.Ring(1, {&w.a});

@@ -1,0 +1,250 @@
+// The door to toml++. One table says which keys exist; what is not in it is refused.
+#include "bridge/config.h"
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <functional>
+#include <optional>
+#include <sstream>
+#include <vector>
+
+#include <toml++/toml.h>
+
+namespace latchkey::bridge {
+
+namespace {
+
+constexpr size_t kConfigBytesMax = 65536;
+constexpr size_t kNameMax = 32;
+
+enum class Use : uint8_t { kRequired, kOptional };
+enum class Type : uint8_t { kText, kPath, kPort };
+
+struct Key {
+  std::string_view section;
+  std::string_view name;
+  Type type = Type::kText;
+  Use use = Use::kRequired;
+  std::string* text = nullptr;  // kText, kPath
+  int* number = nullptr;        // kPort
+};
+
+std::vector<Key> KeysOf(Config& config) {
+  return {
+      {"broker", "host", Type::kText, Use::kRequired, &config.broker.host, nullptr},
+      {"broker", "port", Type::kPort, Use::kRequired, nullptr, &config.broker.port},
+      {"broker", "ca_file", Type::kPath, Use::kRequired, &config.broker.ca_file, nullptr},
+      {"broker", "certificate_file", Type::kPath, Use::kRequired, &config.broker.certificate_file,
+       nullptr},
+      {"broker", "private_key_file", Type::kPath, Use::kRequired, &config.broker.private_key_file,
+       nullptr},
+      {"fleets", "ca_dir", Type::kPath, Use::kRequired, &config.fleets_ca_dir, nullptr},
+      {"store", "path", Type::kPath, Use::kRequired, &config.store_path, nullptr},
+      {"http", "host", Type::kText, Use::kOptional, &config.http.host, nullptr},
+      {"http", "port", Type::kPort, Use::kRequired, nullptr, &config.http.port},
+      {"bridge", "name", Type::kText, Use::kRequired, &config.name, nullptr},
+      {"log", "level", Type::kText, Use::kOptional, &config.log_level, nullptr},
+  };
+}
+
+size_t EditDistance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) {
+    row[j] = j;
+  }
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row.back();
+}
+
+// ": did you mean 'port'?" or the list of what there is.
+std::string Hint(std::string_view word, std::vector<std::string_view> known) {
+  std::sort(known.begin(), known.end());
+  known.erase(std::unique(known.begin(), known.end()), known.end());
+  const auto nearest = std::min_element(known.begin(), known.end(), [&](auto one, auto other) {
+    return EditDistance(word, one) < EditDistance(word, other);
+  });
+  if (EditDistance(word, *nearest) <= 1 + word.size() / 3) {
+    return ": did you mean '" + std::string(*nearest) + "'?";
+  }
+  std::string text = ": known are";
+  for (const std::string_view name : known) {
+    text += " " + std::string(name);
+  }
+  return text;
+}
+
+class Parser {
+ public:
+  explicit Parser(std::filesystem::path path) : path_(std::move(path)) {}
+
+  Result<Config> Parse(std::string_view text);
+
+ private:
+  tl::unexpected<Error> Complain(size_t line, const std::string& what) const {
+    return Fail(v1::REASON_MALFORMED,
+                path_.string() + ":" + std::to_string(line == 0 ? 1 : line) + ": " + what);
+  }
+
+  Result<void> CheckNames(const toml::table& root, const std::vector<Key>& keys) const;
+  Result<void> Read(const toml::table& root, const Key& key) const;
+  Result<void> CheckValues(const toml::table& root, const Config& config) const;
+  static size_t LineOf(const toml::table& root, std::string_view section, std::string_view name);
+
+  const std::filesystem::path path_;
+};
+
+size_t Parser::LineOf(const toml::table& root, std::string_view section, std::string_view name) {
+  const auto node = root[section][name];
+  return node.node() != nullptr ? node.node()->source().begin.line : 0;
+}
+
+Result<void> Parser::CheckNames(const toml::table& root, const std::vector<Key>& keys) const {
+  for (const auto& [section, node] : root) {
+    std::vector<std::string_view> sections;
+    std::vector<std::string_view> names;
+    for (const Key& key : keys) {
+      sections.push_back(key.section);
+      if (key.section == section.str()) {
+        names.push_back(key.name);
+      }
+    }
+    if (names.empty()) {
+      return Complain(
+          section.source().begin.line,
+          "unknown section '" + std::string(section.str()) + "'" + Hint(section.str(), sections));
+    }
+    const toml::table* table = node.as_table();
+    if (table == nullptr) {
+      return Complain(section.source().begin.line, "'" + std::string(section.str()) +
+                                                       "' is a section: write [" +
+                                                       std::string(section.str()) + "]");
+    }
+    for (const auto& [name, value] : *table) {
+      if (std::find(names.begin(), names.end(), name.str()) == names.end()) {
+        return Complain(name.source().begin.line, "unknown key '" + std::string(name.str()) +
+                                                      "' in [" + std::string(section.str()) + "]" +
+                                                      Hint(name.str(), names));
+      }
+    }
+  }
+  return {};
+}
+
+Result<void> Parser::Read(const toml::table& root, const Key& key) const {
+  const std::string full = std::string(key.section) + "." + std::string(key.name);
+  const toml::node* node = root[key.section][key.name].node();
+  if (node == nullptr) {
+    if (key.use == Use::kOptional) {
+      return {};
+    }
+    const toml::node* section = root[key.section].node();
+    return Complain(section != nullptr ? section->source().begin.line : 0,
+                    "'" + full + "' is missing");
+  }
+  const size_t line = node->source().begin.line;
+  if (key.type == Type::kPort) {
+    const auto* number = node->as_integer();
+    if (number == nullptr || number->get() < 1 || number->get() > 65535) {
+      return Complain(line, "'" + full + "' must be a port number from 1 to 65535");
+    }
+    *key.number = static_cast<int>(number->get());
+    return {};
+  }
+  const auto* text = node->as_string();
+  if (text == nullptr || text->get().empty()) {
+    return Complain(line, "'" + full + "' must be text in quotes, not empty");
+  }
+  *key.text = key.type == Type::kPath
+                  ? (path_.parent_path() / text->get()).lexically_normal().string()
+                  : text->get();
+  return {};
+}
+
+Result<void> Parser::CheckValues(const toml::table& root, const Config& config) const {
+  if (config.http.host != "127.0.0.1" && config.http.host != "::1" &&
+      config.http.host != "localhost") {
+    return Complain(LineOf(root, "http", "host"),
+                    "'http.host' must be loopback (127.0.0.1, ::1 or localhost): what it serves "
+                    "has no sign-in");
+  }
+  constexpr std::array<std::string_view, 4> kLevels = {"debug", "info", "warning", "error"};
+  if (std::find(kLevels.begin(), kLevels.end(), config.log_level) == kLevels.end()) {
+    return Complain(LineOf(root, "log", "level"),
+                    "'log.level' must be one of debug, info, warning, error");
+  }
+  const bool name_fits = config.name.size() <= kNameMax &&
+                         std::all_of(config.name.begin(), config.name.end(), [](char c) {
+                           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                                  (c >= '0' && c <= '9') || c == '-' || c == '_';
+                         });
+  if (!name_fits) {
+    return Complain(LineOf(root, "bridge", "name"),
+                    "'bridge.name' must be 1 to 32 of A-Z a-z 0-9 '-' '_'");
+  }
+  return {};
+}
+
+Result<Config> Parser::Parse(std::string_view text) {
+  toml::table root;
+  try {
+    root = toml::parse(text, path_.string());
+  } catch (const toml::parse_error& error) {
+    return Complain(error.source().begin.line, std::string(error.description()));
+  }
+  Config config;
+  const std::vector<Key> keys = KeysOf(config);
+  LK_CHECK(CheckNames(root, keys));
+  for (const Key& key : keys) {
+    LK_CHECK(Read(root, key));
+  }
+  LK_CHECK(CheckValues(root, config));
+  return config;
+}
+
+}  // namespace
+
+Result<Config> ParseConfig(std::string_view text, const std::filesystem::path& path) {
+  if (text.size() > kConfigBytesMax) {
+    return Fail(v1::REASON_MALFORMED, path.string() + ":1: larger than 64 KiB");
+  }
+  return Parser(path).Parse(text);
+}
+
+Result<Config> LoadConfig(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(path, error)) {
+    return Fail(v1::REASON_MALFORMED, path.string() +
+                                          ": no such file: `latchkey fleet init` writes one, "
+                                          "--config names it");
+  }
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) {
+    return Fail(v1::REASON_MALFORMED, path.string() + ": cannot be read");
+  }
+  LK_TRY(Config config, ParseConfig(text.str(), path));
+  for (const std::string* named :
+       {&config.broker.ca_file, &config.broker.certificate_file, &config.broker.private_key_file}) {
+    if (!std::ifstream(*named)) {
+      return Fail(v1::REASON_MALFORMED,
+                  path.string() + ":1: the file " + *named + " it names cannot be read");
+    }
+  }
+  if (!std::filesystem::is_directory(config.fleets_ca_dir, error)) {
+    return Fail(v1::REASON_MALFORMED, path.string() + ":1: the folder " + config.fleets_ca_dir +
+                                          " (fleets.ca_dir) is not there");
+  }
+  return config;
+}
+
+}  // namespace latchkey::bridge

@@ -1,0 +1,358 @@
+// The door to cpp-httplib. It serves programs of this machine; a Host header that names anything
+// but this machine is refused, so that a web page cannot read it through a name it controls.
+#include "bridge/http.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <map>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <httplib.h>
+#include <nlohmann/json.hpp>
+
+#include "bridge/metrics.h"
+#include "latchkey/v1/presence.pb.h"
+#include "proto/reason.h"
+#include "proto/receipt.h"
+#include "proto/state.h"
+#include "proto/wire.h"
+
+namespace latchkey::bridge {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr size_t kThreads = 4;
+constexpr size_t kCarsDefault = 10000;
+constexpr size_t kCarsMax = 200000;
+constexpr size_t kCommandsMax = 10000;
+constexpr size_t kPresenceBytesMax = 256;
+constexpr time_t kTimeoutSeconds = 5;
+
+enum class Signals : uint8_t { kNo, kYes };
+
+Timestamp WallNow() {
+  return {std::chrono::duration_cast<Duration>(std::chrono::system_clock::now().time_since_epoch())
+              .count()};
+}
+
+Json SignalJson(const SignalRow& row, Timestamp now) {
+  Json json;
+  json["name"] = row.name;
+  json["vss"] = row.vss;
+  json["unit"] = row.unit;
+  std::visit([&](const auto& value) { json["value"] = value; }, row.value);
+  json["observed_at_ms"] = row.observed_at.ms;
+  json["age_ms"] = AgeOf(row.observed_at, now).count();
+  return json;
+}
+
+Json EmptyCar(const CarRef& ref) {
+  Json json;
+  json["fleet"] = ref.fleet.str();
+  json["car"] = ref.car.str();
+  json["online"] = nullptr;
+  json["since_ms"] = nullptr;
+  json["ring_version"] = nullptr;
+  json["groups"] = Json::object();
+  return json;
+}
+
+void AddState(const storage::StateRecord& record, Timestamp now, Signals signals, Json& car) {
+  const auto state = FromWire<v1::StateGroup>(record.payload, kStateBytesMax);
+  if (!state) {
+    return;
+  }
+  const Timestamp observed_at{VersionOf(*state).observed_at_ms};
+  Json group;
+  group["observed_at_ms"] = observed_at.ms;
+  group["received_at_ms"] = record.received_at.ms;
+  group["age_ms"] = AgeOf(observed_at, now).count();
+  if (!state->source().empty()) {
+    group["source"] = state->source();
+  }
+  if (signals == Signals::kYes) {
+    group["signals"] = Json::array();
+    for (const SignalRow& row : SignalsOf(*state)) {
+      group["signals"].push_back(SignalJson(row, now));
+    }
+  }
+  car["groups"][std::string(ToText(record.group))] = std::move(group);
+}
+
+void AddPresence(const storage::PresenceRecord& record, Json& car) {
+  const auto presence = FromWire<v1::Presence>(record.payload, kPresenceBytesMax);
+  if (presence) {
+    car["online"] = presence->online();
+    car["since_ms"] = presence->since_ms();
+  }
+}
+
+// Everything the store says of cars, by car.
+class CarsView {
+ public:
+  CarsView(const storage::Reader& reader, Timestamp now, Signals signals)
+      : reader_(reader), now_(now), signals_(signals) {}
+
+  Result<void> Read(const std::optional<CarRef>& ref, const std::optional<FleetId>& fleet) {
+    const auto skip = [](std::string_view, const Error&) {};
+    for (const storage::Kind kind :
+         {storage::Kind::kState, storage::Kind::kPresence, storage::Kind::kRing}) {
+      LK_CHECK(reader_.Scan(
+          kind, ref, [&](const storage::Record& record) { Add(record, fleet); }, skip));
+    }
+    return {};
+  }
+
+  std::map<CarRef, Json> cars;
+
+ private:
+  void Add(const storage::Record& record, const std::optional<FleetId>& fleet) {
+    std::visit(
+        [&](const auto& one) {
+          if (fleet && one.ref.fleet != *fleet) {
+            return;
+          }
+          Json& car = cars.try_emplace(one.ref, EmptyCar(one.ref)).first->second;
+          if constexpr (std::is_same_v<std::decay_t<decltype(one)>, storage::StateRecord>) {
+            AddState(one, now_, signals_, car);
+          } else if constexpr (std::is_same_v<std::decay_t<decltype(one)>,
+                                              storage::PresenceRecord>) {
+            AddPresence(one, car);
+          } else if constexpr (std::is_same_v<std::decay_t<decltype(one)>, storage::RingRecord>) {
+            car["ring_version"] = one.version;
+          }
+        },
+        record);
+  }
+
+  const storage::Reader& reader_;
+  const Timestamp now_;
+  const Signals signals_;
+};
+
+Json CommandJson(const storage::CommandRecord& record, Timestamp now) {
+  Json json;
+  json["fleet"] = record.ref.fleet.str();
+  json["car"] = record.ref.car.str();
+  json["command_id"] = record.id.ToText();
+  json["key_id"] = record.lane.str();
+  json["state"] = ToText(record.state);
+  json["reason"] = FactsOf(record.reason).word;
+  json["final"] = IsFinal(record.state);
+  json["order"] = record.order;
+  json["received_at_ms"] = record.received_at.ms;
+  json["changed_at_ms"] = record.changed_at.ms;
+  json["age_ms"] = AgeOf(record.changed_at, now).count();
+  return json;
+}
+
+void Answer(httplib::Response& response, int status, const Json& json) {
+  response.status = status;
+  // Text of the wire that is not UTF-8 cannot get here, but nothing here may throw over it either.
+  response.set_content(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n",
+                       "application/json");
+}
+
+void Complain(httplib::Response& response, int status, const std::string& text) {
+  Answer(response, status, Json{{"error", text}});
+}
+
+bool NamesThisMachine(const std::string& host_header) {
+  for (const std::string_view name : {"127.0.0.1", "localhost", "[::1]"}) {
+    if (host_header == name || host_header.rfind(std::string(name) + ":", 0) == 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+struct Http::Impl {
+  Impl(const storage::Store& store_given, std::function<Status()> status_given)
+      : store(store_given), status(std::move(status_given)) {}
+
+  void AddRoutes();
+  void Ready(httplib::Response& response) const;
+  void Cars(const httplib::Request& request, httplib::Response& response) const;
+  void OneCar(const httplib::Request& request, httplib::Response& response) const;
+  void Commands(const httplib::Request& request, httplib::Response& response) const;
+
+  const storage::Store& store;
+  const std::function<Status()> status;
+  httplib::Server server;
+  std::thread thread;
+};
+
+void Http::Impl::Ready(httplib::Response& response) const {
+  const Status now = status();
+  std::string why;
+  if (!now.store_error.empty()) {
+    why += "the store cannot write: " + now.store_error + "\n";
+  }
+  if (!now.broker_connected) {
+    why += "the broker is not connected: it is tried again by itself\n";
+  }
+  response.status = why.empty() ? 200 : 503;
+  response.set_content(why.empty() ? "ready\n" : why, "text/plain");
+}
+
+void Http::Impl::Cars(const httplib::Request& request, httplib::Response& response) const {
+  std::optional<FleetId> fleet;
+  if (request.has_param("fleet")) {
+    fleet = FleetId::Parse(request.get_param_value("fleet"));
+    if (!fleet) {
+      return Complain(response, 400, "fleet is not the name of a fleet");
+    }
+  }
+  size_t limit = kCarsDefault;
+  if (request.has_param("limit")) {
+    const std::string text = request.get_param_value("limit");
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), limit);
+    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || limit < 1 ||
+        limit > kCarsMax) {
+      return Complain(response, 400, "limit must be from 1 to " + std::to_string(kCarsMax));
+    }
+  }
+  const Timestamp now = WallNow();
+  const auto reader = store.Snapshot();
+  CarsView view(*reader, now, Signals::kNo);
+  const Result<void> read = view.Read(std::nullopt, fleet);
+  if (!read) {
+    return Complain(response, 503, read.error().text);
+  }
+  Json json;
+  json["now_ms"] = now.ms;
+  json["broker_connected"] = status().broker_connected;
+  json["truncated"] = view.cars.size() > limit;
+  json["cars"] = Json::array();
+  for (auto& [ref, car] : view.cars) {
+    if (json["cars"].size() == limit) {
+      break;
+    }
+    json["cars"].push_back(std::move(car));
+  }
+  Answer(response, 200, json);
+}
+
+void Http::Impl::OneCar(const httplib::Request& request, httplib::Response& response) const {
+  const auto fleet = FleetId::Parse(request.matches[1].str());
+  const auto car = CarId::Parse(request.matches[2].str());
+  if (!fleet || !car) {
+    return Complain(response, 400, "not the name of a fleet and a car");
+  }
+  const CarRef ref{*fleet, *car};
+  const Timestamp now = WallNow();
+  const auto reader = store.Snapshot();
+  CarsView view(*reader, now, Signals::kYes);
+  const Result<void> read = view.Read(ref, std::nullopt);
+  if (!read) {
+    return Complain(response, 503, read.error().text);
+  }
+  const auto found = view.cars.find(ref);
+  if (found == view.cars.end()) {
+    return Complain(response, 404, "nothing is known of car " + ref.ToText());
+  }
+  Json json;
+  json["now_ms"] = now.ms;
+  json["broker_connected"] = status().broker_connected;
+  json.update(found->second);
+  Answer(response, 200, json);
+}
+
+void Http::Impl::Commands(const httplib::Request& request, httplib::Response& response) const {
+  const auto fleet = FleetId::Parse(request.get_param_value("fleet"));
+  const auto car = CarId::Parse(request.get_param_value("car"));
+  if (!fleet || !car) {
+    return Complain(response, 400, "fleet and car must name a car: /v1/commands?fleet=F&car=C");
+  }
+  const Timestamp now = WallNow();
+  std::vector<storage::CommandRecord> commands;
+  const Result<void> read = store.Snapshot()->Scan(
+      storage::Kind::kCommand, CarRef{*fleet, *car},
+      [&](const storage::Record& record) {
+        const auto* command = std::get_if<storage::CommandRecord>(&record);
+        if (command != nullptr && commands.size() < kCommandsMax) {
+          commands.push_back(*command);
+        }
+      },
+      [](std::string_view, const Error&) {});
+  if (!read) {
+    return Complain(response, 503, read.error().text);
+  }
+  std::sort(commands.begin(), commands.end(),
+            [](const auto& one, const auto& other) { return one.order < other.order; });
+  Json json;
+  json["now_ms"] = now.ms;
+  json["commands"] = Json::array();
+  for (const storage::CommandRecord& command : commands) {
+    json["commands"].push_back(CommandJson(command, now));
+  }
+  Answer(response, 200, json);
+}
+
+void Http::Impl::AddRoutes() {
+  using httplib::Request;
+  using httplib::Response;
+  server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
+  server.set_read_timeout(kTimeoutSeconds);
+  server.set_write_timeout(kTimeoutSeconds);
+  server.set_keep_alive_timeout(1);
+  server.set_payload_max_length(0);
+  // httplib's default lets two processes listen on one port; here that is a mistake to be told of.
+  server.set_socket_options([](socket_t socket) {
+    const int yes = 1;
+    static_cast<void>(setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes)));
+  });
+  server.set_pre_routing_handler([](const Request& request, Response& response) {
+    if (NamesThisMachine(request.get_header_value("Host"))) {
+      return httplib::Server::HandlerResponse::Unhandled;
+    }
+    Complain(response, 403, "only programs of this machine are served");
+    return httplib::Server::HandlerResponse::Handled;
+  });
+  server.Get("/healthz", [](const Request&, Response& response) {
+    response.set_content("alive\n", "text/plain");
+  });
+  server.Get("/readyz", [this](const Request&, Response& response) { Ready(response); });
+  server.Get("/metrics", [this](const Request&, Response& response) {
+    response.set_content(MetricsText(status()), "text/plain; version=0.0.4");
+  });
+  server.Get("/v1/cars",
+             [this](const Request& request, Response& response) { Cars(request, response); });
+  server.Get("/v1/cars/([^/]+)/([^/]+)",
+             [this](const Request& request, Response& response) { OneCar(request, response); });
+  server.Get("/v1/commands",
+             [this](const Request& request, Response& response) { Commands(request, response); });
+}
+
+Http::Http(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Http::~Http() {
+  impl_->server.stop();
+  impl_->thread.join();
+}
+
+Result<std::unique_ptr<Http>> Http::Listen(const std::string& host, int port,
+                                           const storage::Store& store,
+                                           std::function<Status()> status) {
+  auto impl = std::make_unique<Impl>(store, std::move(status));
+  impl->AddRoutes();
+  if (!impl->server.bind_to_port(host.c_str(), port)) {
+    return Fail(v1::REASON_INTERNAL, "HTTP cannot listen on " + host + ":" + std::to_string(port) +
+                                         ": another program has it; choose another http.port");
+  }
+  impl->thread = std::thread([server = &impl->server] { server->listen_after_bind(); });
+  while (!impl->server.is_running()) {  // stop() before that would be lost
+    std::this_thread::yield();
+  }
+  return std::unique_ptr<Http>(new Http(std::move(impl)));
+}
+
+}  // namespace latchkey::bridge

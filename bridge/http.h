@@ -1,0 +1,47 @@
+// HTTP on loopback, read only: metrics, health, and what the store says of cars and commands.
+//
+//   GET /healthz    200 while the process runs
+//   GET /readyz     200, or 503 with why: the broker is away, or the store cannot write
+//   GET /metrics    Prometheus text
+//   GET /v1/cars[?fleet=F][&limit=N]   {"now_ms", "broker_connected", "truncated", "cars":
+//   [{"fleet",
+//       "car", "online", "since_ms", "ring_version", "groups": {"energy": {"observed_at_ms",
+//       "received_at_ms", "age_ms", "source"}}}]}; online and since_ms are null when no presence is
+//       known, ring_version is null without a ring, source is absent when it is the car itself
+//   GET /v1/cars/{fleet}/{car}         one car as above, each group with "signals": [{"name",
+//   "vss",
+//       "unit", "value", "observed_at_ms", "age_ms"}]; 404 when nothing is known of it
+//   GET /v1/commands?fleet=F&car=C     {"now_ms", "commands": [{"fleet", "car", "command_id",
+//   "key_id",
+//       "state", "reason", "final", "order", "received_at_ms", "changed_at_ms", "age_ms"}]}; the
+//       commands that were held or closed, in order of arrival
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "bridge/runner.h"
+#include "storage/store.h"
+
+namespace latchkey::bridge {
+
+// Not copyable. Thread rule: made and destroyed by one thread; serves from its own, reading only
+// snapshots of `store` and copies of the status. Both outlive it.
+class Http {
+ public:
+  // Listens at once. Error REASON_INTERNAL: the address cannot be bound.
+  static Result<std::unique_ptr<Http>> Listen(const std::string& host, int port,
+                                              const storage::Store& store,
+                                              std::function<Status()> status);
+  ~Http();
+  Http(const Http&) = delete;
+  Http& operator=(const Http&) = delete;
+
+ private:
+  struct Impl;
+  explicit Http(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace latchkey::bridge

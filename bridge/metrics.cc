@@ -1,0 +1,132 @@
+// The door to prometheus-cpp. Its registry is not used: the runner's status is one consistent copy,
+// and is written out as it is.
+#include "bridge/metrics.h"
+
+#include <cstdint>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <prometheus/metric_family.h>
+#include <prometheus/text_serializer.h>
+
+#include "proto/reason.h"
+#include "proto/receipt.h"
+
+namespace latchkey::bridge {
+
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+std::string LowerText(v1::ReceiptState state) {
+  std::string text(ToText(state));
+  for (char& c : text) {
+    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  return text;
+}
+
+class Families {
+ public:
+  void Counter(std::string name, std::string help, uint64_t value) {
+    MetricFamily& family = Add(std::move(name), std::move(help), MetricType::Counter);
+    family.metric.emplace_back().counter.value = static_cast<double>(value);
+  }
+
+  void Gauge(std::string name, std::string help, double value) {
+    MetricFamily& family = Add(std::move(name), std::move(help), MetricType::Gauge);
+    family.metric.emplace_back().gauge.value = value;
+  }
+
+  MetricFamily& Add(std::string name, std::string help, MetricType type) {
+    MetricFamily& family = families.emplace_back();
+    family.name = std::move(name);
+    family.help = std::move(help);
+    family.type = type;
+    return family;
+  }
+
+  std::vector<MetricFamily> families;
+};
+
+void AddCounters(const Counters& counters, Families& out) {
+  out.Counter("latchkey_messages_total", "Messages taken from the broker.", counters.messages);
+  out.Counter("latchkey_state_stored_total", "State groups stored.", counters.state_stored);
+  out.Counter("latchkey_state_older_total", "State groups not newer than the one held.",
+              counters.state_older);
+  out.Counter("latchkey_rings_stored_total", "Key rings stored.", counters.rings_stored);
+  out.Counter("latchkey_commands_seen_total", "Commands seen.", counters.commands_seen);
+  out.Counter("latchkey_commands_held_total", "Commands held for a car that is away.",
+              counters.commands_held);
+  out.Counter("latchkey_commands_delivered_total", "Publishes of held commands, repeats included.",
+              counters.commands_delivered);
+  out.Counter("latchkey_commands_closed_total", "Commands that got their outcome.",
+              counters.commands_closed);
+  out.Counter("latchkey_republished_total", "State and rings the broker had lost.",
+              counters.republished);
+  out.Counter("latchkey_conflicts_total",
+              "Final receipts of cars other than the outcome that stands.", counters.conflicts);
+  MetricFamily& refused =
+      out.Add("latchkey_refused_total", "Refusals by reason.", MetricType::Counter);
+  for (const auto& [number, count] : counters.refused) {
+    ClientMetric& metric = refused.metric.emplace_back();
+    metric.label = {{"at", "bridge"},
+                    {"reason", std::string(FactsOf(static_cast<Reason>(number)).word)}};
+    metric.counter.value = static_cast<double>(count);
+  }
+  MetricFamily& outcomes =
+      out.Add("latchkey_outcomes_total", "Outcomes of commands.", MetricType::Counter);
+  for (const auto& [number, count] : counters.outcomes) {
+    ClientMetric& metric = outcomes.metric.emplace_back();
+    metric.label = {{"state", LowerText(static_cast<v1::ReceiptState>(number))}};
+    metric.counter.value = static_cast<double>(count);
+  }
+}
+
+void AddCommits(const Status& status, Families& out) {
+  out.Counter("latchkey_store_commits_total", "Commits that worked.", status.commits);
+  out.Counter("latchkey_store_commits_failed_total", "Commits that failed.", status.commits_failed);
+  out.Gauge("latchkey_store_records_damaged", "Damaged records found at the last load.",
+            static_cast<double>(status.records_damaged));
+  out.Gauge("latchkey_store_writable", "1 while the store can write.",
+            status.store_error.empty() ? 1 : 0);
+  MetricFamily& family =
+      out.Add("latchkey_store_commit_seconds", "Duration of commits.", MetricType::Histogram);
+  ClientMetric::Histogram& histogram = family.metric.emplace_back().histogram;
+  uint64_t count = 0;
+  for (size_t i = 0; i < kCommitSecondsBounds.size(); ++i) {
+    count += status.commit_seconds.at(i);
+    ClientMetric::Bucket bucket;
+    bucket.cumulative_count = count;
+    bucket.upper_bound = kCommitSecondsBounds.at(i);
+    histogram.bucket.push_back(bucket);
+  }
+  histogram.sample_count = count + status.commit_seconds.back();
+  histogram.sample_sum = status.commit_seconds_sum;
+}
+
+}  // namespace
+
+std::string MetricsText(const Status& status) {
+  Families out;
+  AddCounters(status.counters, out);
+  AddCommits(status, out);
+  out.Gauge("latchkey_mqtt_connected", "1 while the broker is connected and subscribed.",
+            status.broker_connected ? 1 : 0);
+  out.Gauge("latchkey_cars", "Cars known.", static_cast<double>(status.gauges.cars));
+  out.Gauge("latchkey_cars_online", "Cars online.", static_cast<double>(status.gauges.cars_online));
+  out.Gauge("latchkey_commands_open", "Commands without an outcome.",
+            static_cast<double>(status.gauges.commands_open));
+  out.Gauge("latchkey_commands_held", "Commands held now.",
+            static_cast<double>(status.gauges.commands_held));
+  out.Gauge("latchkey_intake_waiting", "Inputs that wait for the core.",
+            static_cast<double>(status.intake));
+  out.Gauge("latchkey_words_waiting", "Publishes that wait for the network.",
+            static_cast<double>(status.backlog));
+  return prometheus::TextSerializer().Serialize(out.families);
+}
+
+}  // namespace latchkey::bridge

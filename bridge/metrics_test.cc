@@ -1,0 +1,46 @@
+// The metrics page: names, labels and the histogram as Prometheus reads them.
+#include "bridge/metrics.h"
+
+#include <string>
+
+#include <doctest/doctest.h>
+
+namespace latchkey::bridge {
+
+namespace {
+
+bool Has(const std::string& page, const std::string& line) {
+  return ("\n" + page).find("\n" + line + "\n") != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("metrics: counters, gauges and labels are on the page") {
+  Status status;
+  status.counters.messages = 7;
+  status.counters.refused[v1::REASON_EXPIRED] = 3;
+  status.counters.outcomes[v1::RECEIPT_STATE_DONE] = 2;
+  status.gauges.cars_online = 5;
+  status.broker_connected = true;
+  status.store_error = "no room";
+  const std::string page = MetricsText(status);
+  CHECK(Has(page, "latchkey_messages_total 7"));
+  CHECK(Has(page, "latchkey_refused_total{at=\"bridge\",reason=\"expired\"} 3"));
+  CHECK(Has(page, "latchkey_outcomes_total{state=\"done\"} 2"));
+  CHECK(Has(page, "latchkey_cars_online 5"));
+  CHECK(Has(page, "latchkey_mqtt_connected 1"));
+  CHECK(Has(page, "latchkey_store_writable 0"));
+}
+
+TEST_CASE("metrics: buckets of the commit histogram add up") {
+  Status status;
+  status.commit_seconds = {1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 4};
+  status.commit_seconds_sum = 9.5;
+  const std::string page = MetricsText(status);
+  CHECK(Has(page, "latchkey_store_commit_seconds_bucket{le=\"0.001\"} 3"));
+  CHECK(Has(page, "latchkey_store_commit_seconds_bucket{le=\"+Inf\"} 7"));
+  CHECK(Has(page, "latchkey_store_commit_seconds_count 7"));
+  CHECK(Has(page, "latchkey_store_commit_seconds_sum 9.5"));
+}
+
+}  // namespace latchkey::bridge

@@ -1,0 +1,499 @@
+// The door to paho, its asynchronous C client. Paho holds its own lock while it runs a callback, so
+// a callback that waits for a commit would stop any thread that calls paho: only the link thread
+// here calls it, callbacks only put tasks into its queue, and the runner never waits for either.
+#include "bridge/mqtt.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <deque>
+#include <random>
+#include <thread>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <MQTTAsync.h>
+
+#include "proto/topic.h"
+
+namespace latchkey::bridge {
+
+namespace {
+
+constexpr Duration kRoomWait = std::chrono::seconds(5);
+constexpr Duration kCommitWait = std::chrono::seconds(5);
+constexpr Duration kBackOffFirst = std::chrono::seconds(1);
+constexpr Duration kBackOffMax = std::chrono::seconds(30);
+constexpr Duration kAnswerWait = std::chrono::seconds(20);  // for CONNACK and SUBACK
+constexpr Duration kCloseWait = std::chrono::milliseconds(1000);
+constexpr Duration kIdle = std::chrono::seconds(1);
+constexpr size_t kTasksPerRound = 1000;
+constexpr size_t kInFlightMax = 500;
+constexpr size_t kOutgoingMax = 200000;
+constexpr int kKeepAliveSeconds = 20;
+constexpr int kConnectTimeoutSeconds = 10;
+constexpr uint32_t kSessionExpirySeconds = 24 * 3600;
+constexpr uint16_t kReceiveMaximum = 100;
+constexpr int kFirstError = 0x80;  // MQTT 5.0 section 2.4
+
+constexpr std::array<const char*, 5> kFilters = {"lk/1/+/+/state/+", "lk/1/+/+/presence",
+                                                 "lk/1/+/+/keyring", "lk/1/+/+/command/+",
+                                                 "lk/1/+/+/receipt/+"};
+
+struct Connected {};
+
+struct Subscribed {};
+
+struct Sent {};  // one publish got its answer, good or bad
+
+struct Lost {
+  std::string why;
+};
+
+struct Again {};  // disconnect and connect
+
+struct Quit {};
+
+using Task = std::variant<Publish, Connected, Subscribed, Sent, Lost, Again, Quit>;
+
+enum class State : uint8_t { kDown, kConnecting, kSubscribing, kUp, kClosing };
+
+// Nothing may leave a callback: paho is C.
+template <class Body>
+void Guarded(Body body) noexcept {
+  try {
+    body();
+  } catch (...) {  // out of memory: what is lost is found again after the next connect
+    return;
+  }
+}
+
+}  // namespace
+
+struct Mqtt::Impl {
+  Impl(MqttOptions options_given, Intake& intake_given, LogSink log_given)
+      : options(std::move(options_given)), intake(intake_given), log(std::move(log_given)) {}
+
+  // Link thread.
+  void Run();
+  Duration WaitFor() const;
+  void Do(Task task);
+  void Connect();
+  void Subscribe();
+  void Close();
+  void Down(const std::string& why);
+  void Flush();
+  bool SendNow(const Publish& publish);
+
+  // Paho's threads.
+  void Arrived(const char* topic, int topic_length, const MQTTAsync_message& message);
+  void Ended(const std::string& why);
+
+  void Say(LogEvent::Level level, std::string event,
+           std::vector<std::pair<std::string, std::string>> fields) const {
+    log(LogEvent{level, std::move(event), std::move(fields)});
+  }
+
+  const MqttOptions options;
+  Intake& intake;
+  const LogSink log;
+  BoundedQueue<Task> tasks{kOutgoingMax};
+  std::atomic<size_t> waiting{0};  // size of outgoing
+  std::atomic<uint64_t> dropped{0};
+  MQTTAsync client = nullptr;
+  std::thread thread;
+
+  // Link thread's own.
+  State state = State::kDown;
+  Instant since;  // of the state
+  Instant connect_at;
+  Duration back_off = kBackOffFirst;
+  std::deque<Publish> outgoing;
+  size_t in_flight = 0;
+  bool quit = false;
+  std::minstd_rand jitter;
+};
+
+namespace {
+
+Mqtt::Impl& ImplOf(void* context) {
+  return *static_cast<Mqtt::Impl*>(context);
+}
+
+std::string TextOf(const char* text, const char* otherwise) {
+  return text != nullptr && *text != '\0' ? text : otherwise;
+}
+
+std::string TextOf(const MQTTAsync_failureData5* failure, const char* otherwise) {
+  if (failure == nullptr) {
+    return otherwise;
+  }
+  if (failure->reasonCode >= kFirstError) {
+    return "the broker says: " + TextOf(MQTTReasonCode_toString(failure->reasonCode), "refused");
+  }
+  return TextOf(failure->message, otherwise);
+}
+
+void OnConnected(void* context, MQTTAsync_successData5*) {
+  Guarded([&] { ImplOf(context).tasks.PutAlways(Connected{}); });
+}
+
+void OnConnectFailure(void* context, MQTTAsync_failureData5* failure) {
+  Guarded([&] {
+    ImplOf(context).tasks.PutAlways(Lost{TextOf(failure, "no connection (network or TLS)")});
+  });
+}
+
+void OnLost(void* context, char* cause) {
+  Guarded([&] { ImplOf(context).Ended(TextOf(cause, "the connection was lost")); });
+}
+
+void OnServerDisconnect(void* context, MQTTProperties*, MQTTReasonCodes reason) {
+  Guarded([&] {
+    ImplOf(context).Ended("the broker disconnected: " +
+                          TextOf(MQTTReasonCode_toString(reason), "no reason"));
+  });
+}
+
+void OnClosed(void* context, MQTTAsync_successData5*) {
+  Guarded([&] { ImplOf(context).Ended("closed"); });
+}
+
+void OnCloseFailure(void* context, MQTTAsync_failureData5*) {
+  Guarded([&] { ImplOf(context).Ended("closed"); });
+}
+
+// On paho's receiving thread, so that the core learns of it before the retained messages.
+void OnSubscribed(void* context, MQTTAsync_successData5* response) {
+  Guarded([&] {
+    Mqtt::Impl& impl = ImplOf(context);
+    for (int i = 0; response != nullptr && i < response->alt.sub.reasonCodeCount; ++i) {
+      if (response->alt.sub.reasonCodes[i] >= kFirstError) {
+        impl.Say(LogEvent::Level::kWarning, "mqtt_subscription_refused",
+                 {{"filter", kFilters.at(static_cast<size_t>(i))},
+                  {"why", TextOf(MQTTReasonCode_toString(response->alt.sub.reasonCodes[i]), "")}});
+        impl.tasks.PutAlways(Again{});
+        return;
+      }
+    }
+    impl.intake.PutAlways(BrokerUp{});
+    impl.tasks.PutAlways(Subscribed{});
+  });
+}
+
+void OnSubscribeFailure(void* context, MQTTAsync_failureData5* failure) {
+  Guarded([&] {
+    Mqtt::Impl& impl = ImplOf(context);
+    impl.Say(LogEvent::Level::kWarning, "mqtt_subscription_refused",
+             {{"why", TextOf(failure, "no answer")}});
+    impl.tasks.PutAlways(Again{});
+  });
+}
+
+void OnSent(void* context, MQTTAsync_successData5*) {
+  Guarded([&] { ImplOf(context).tasks.PutAlways(Sent{}); });
+}
+
+void OnSendFailure(void* context, MQTTAsync_failureData5* failure) {
+  Guarded([&] {
+    Mqtt::Impl& impl = ImplOf(context);
+    if (failure != nullptr && failure->reasonCode >= kFirstError) {
+      impl.Say(LogEvent::Level::kWarning, "mqtt_publish_refused",
+               {{"why", TextOf(failure, "refused")}});
+    }
+    impl.tasks.PutAlways(Sent{});
+  });
+}
+
+int OnMessage(void* context, char* topic, int topic_length, MQTTAsync_message* message) {
+  Guarded([&] { ImplOf(context).Arrived(topic, topic_length, *message); });
+  MQTTAsync_freeMessage(&message);
+  MQTTAsync_free(topic);
+  return 1;
+}
+
+int OnTlsError(const char* text, size_t length, void* context) {
+  Guarded([&] {
+    std::string line(text, length);
+    line.erase(std::remove(line.begin(), line.end(), '\n'), line.end());
+    ImplOf(context).Say(LogEvent::Level::kWarning, "mqtt_tls_error", {{"why", line}});
+  });
+  return 1;
+}
+
+}  // namespace
+
+void Mqtt::Impl::Ended(const std::string& why) {
+  intake.PutAlways(BrokerDown{});
+  tasks.PutAlways(Lost{why});
+}
+
+void Mqtt::Impl::Arrived(const char* topic, int topic_length, const MQTTAsync_message& message) {
+  Publish publish;
+  publish.topic =
+      topic_length > 0 ? std::string(topic, static_cast<size_t>(topic_length)) : std::string(topic);
+  if (message.payloadlen > 0) {
+    publish.payload.assign(static_cast<const char*>(message.payload),
+                           static_cast<size_t>(message.payloadlen));
+  }
+  publish.qos = message.qos;
+  publish.retain = message.retained != 0 ? Retain::kYes : Retain::kNo;
+  const std::optional<Topic> parsed = ParseTopic(publish.topic);
+  const std::optional<uint64_t> ticket = intake.Put(Message{std::move(publish)}, kRoomWait);
+  if (!ticket) {
+    // The store has been away for long. What is retained is shown again after the next connect.
+    ++dropped;
+    tasks.PutAlways(Again{});
+  } else if (parsed && parsed->kind == TopicKind::kCommand) {
+    intake.WaitFinished(*ticket, kCommitWait);
+  }
+}
+
+void Mqtt::Impl::Run() {
+  since = connect_at = SystemNow().mono;
+  jitter.seed(static_cast<unsigned>(SystemNow().wall.ms));
+  while (!quit || state == State::kClosing) {
+    for (Task& task : tasks.Drain(kTasksPerRound, WaitFor())) {
+      Do(std::move(task));
+    }
+    const Instant now = SystemNow().mono;
+    const Duration lasted = now - since;
+    if (state == State::kDown && !quit && now >= connect_at) {
+      Connect();
+    } else if ((state == State::kConnecting || state == State::kSubscribing) &&
+               lasted > kAnswerWait) {
+      Close();
+    } else if (state == State::kClosing && lasted > kCloseWait) {
+      intake.PutAlways(BrokerDown{});
+      Down("closed without an answer");
+    }
+    Flush();
+  }
+}
+
+Duration Mqtt::Impl::WaitFor() const {
+  if (state == State::kClosing) {
+    return std::chrono::milliseconds(50);
+  }
+  if (state == State::kDown) {
+    return std::clamp(connect_at - SystemNow().mono, Duration(0), kIdle);
+  }
+  return kIdle;
+}
+
+void Mqtt::Impl::Do(Task task) {
+  if (auto* publish = std::get_if<Publish>(&task)) {
+    if (state == State::kUp || state == State::kSubscribing) {
+      outgoing.push_back(std::move(*publish));
+    } else {
+      ++dropped;  // the core says it again when the broker is back, or the phone asks again
+    }
+  } else if (std::holds_alternative<Connected>(task)) {
+    if (state == State::kConnecting) {
+      Subscribe();
+    }
+  } else if (std::holds_alternative<Subscribed>(task)) {
+    if (state == State::kSubscribing) {
+      state = State::kUp;
+      back_off = kBackOffFirst;
+      Say(LogEvent::Level::kInfo, "mqtt_connected",
+          {{"host", options.host}, {"port", std::to_string(options.port)}});
+    }
+  } else if (std::holds_alternative<Sent>(task)) {
+    in_flight -= in_flight > 0 ? 1 : 0;
+  } else if (const auto* lost = std::get_if<Lost>(&task)) {
+    Down(lost->why);
+  } else {
+    quit = quit || std::holds_alternative<Quit>(task);
+    if (state == State::kUp || state == State::kSubscribing ||
+        (quit && state == State::kConnecting)) {
+      Flush();
+      Close();
+    }
+  }
+}
+
+void Mqtt::Impl::Connect() {
+  MQTTAsync_connectOptions connect = MQTTAsync_connectOptions_initializer5;
+  MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
+  tls.trustStore = options.ca_file.c_str();
+  tls.keyStore = options.certificate_file.c_str();
+  tls.privateKey = options.private_key_file.c_str();
+  tls.sslVersion = MQTT_SSL_VERSION_TLS_1_2;
+  tls.enableServerCertAuth = 1;
+  tls.verify = 1;  // the host name too
+  tls.disableDefaultTrustStore = 1;
+  tls.ssl_error_cb = OnTlsError;
+  tls.ssl_error_context = this;
+  MQTTProperties properties = MQTTProperties_initializer;
+  MQTTProperty expiry{};
+  expiry.identifier = MQTTPROPERTY_CODE_SESSION_EXPIRY_INTERVAL;
+  expiry.value.integer4 = kSessionExpirySeconds;
+  MQTTProperties_add(&properties, &expiry);
+  MQTTProperty receive{};
+  receive.identifier = MQTTPROPERTY_CODE_RECEIVE_MAXIMUM;
+  receive.value.integer2 = kReceiveMaximum;
+  MQTTProperties_add(&properties, &receive);
+  connect.MQTTVersion = MQTTVERSION_5;
+  connect.cleanstart = 0;
+  connect.keepAliveInterval = kKeepAliveSeconds;
+  connect.connectTimeout = kConnectTimeoutSeconds;
+  connect.maxInflight = static_cast<int>(kInFlightMax);
+  connect.ssl = &tls;
+  connect.connectProperties = &properties;
+  connect.onSuccess5 = OnConnected;
+  connect.onFailure5 = OnConnectFailure;
+  connect.context = this;
+  state = State::kConnecting;
+  since = SystemNow().mono;
+  const int rc = MQTTAsync_connect(client, &connect);
+  MQTTProperties_free(&properties);
+  if (rc != MQTTASYNC_SUCCESS) {
+    Down("connecting could not begin (" + std::to_string(rc) + ")");
+  }
+}
+
+// Every time, also into a session that is still there: the broker then shows what it retains.
+void Mqtt::Impl::Subscribe() {
+  std::array<char*, kFilters.size()> filters{};
+  std::array<int, kFilters.size()> qos{};
+  std::array<MQTTSubscribe_options, kFilters.size()> wishes{};
+  for (size_t i = 0; i < kFilters.size(); ++i) {
+    filters.at(i) = const_cast<char*>(kFilters.at(i));
+    qos.at(i) = 1;
+    wishes.at(i) = MQTTSubscribe_options_initializer;
+    wishes.at(i).noLocal = 1;
+  }
+  MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
+  response.onSuccess5 = OnSubscribed;
+  response.onFailure5 = OnSubscribeFailure;
+  response.context = this;
+  response.subscribeOptionsCount = static_cast<int>(wishes.size());
+  response.subscribeOptionsList = wishes.data();
+  state = State::kSubscribing;
+  since = SystemNow().mono;
+  in_flight = 0;
+  if (MQTTAsync_subscribeMany(client, static_cast<int>(filters.size()), filters.data(), qos.data(),
+                              &response) != MQTTASYNC_SUCCESS) {
+    Close();
+  }
+}
+
+void Mqtt::Impl::Close() {
+  MQTTAsync_disconnectOptions disconnect = MQTTAsync_disconnectOptions_initializer5;
+  disconnect.timeout = 200;
+  disconnect.onSuccess5 = OnClosed;
+  disconnect.onFailure5 = OnCloseFailure;
+  disconnect.context = this;
+  state = State::kClosing;
+  since = SystemNow().mono;
+  if (MQTTAsync_disconnect(client, &disconnect) != MQTTASYNC_SUCCESS) {
+    intake.PutAlways(BrokerDown{});
+    Down("closed");
+  }
+}
+
+void Mqtt::Impl::Down(const std::string& why) {
+  if (state == State::kDown) {
+    return;
+  }
+  dropped += outgoing.size();
+  outgoing.clear();
+  waiting = 0;
+  state = State::kDown;
+  since = SystemNow().mono;
+  const Duration wait =
+      back_off / 2 +
+      Duration(static_cast<int64_t>(jitter() % static_cast<unsigned>(back_off.count())));
+  connect_at = since + wait;
+  back_off = std::min(back_off * 2, kBackOffMax);
+  if (!quit) {
+    Say(LogEvent::Level::kWarning, "mqtt_disconnected",
+        {{"why", why},
+         {"again_in_ms", std::to_string(wait.count())},
+         {"words_dropped", std::to_string(dropped.exchange(0))}});
+  }
+}
+
+void Mqtt::Impl::Flush() {
+  while (state == State::kUp && !outgoing.empty() && in_flight < kInFlightMax &&
+         SendNow(outgoing.front())) {
+    outgoing.pop_front();
+  }
+  waiting = outgoing.size();
+}
+
+bool Mqtt::Impl::SendNow(const Publish& publish) {
+  MQTTAsync_message message = MQTTAsync_message_initializer;
+  message.payload = const_cast<char*>(publish.payload.data());
+  message.payloadlen = static_cast<int>(publish.payload.size());
+  message.qos = publish.qos;
+  message.retained = publish.retain == Retain::kYes ? 1 : 0;
+  if (publish.expiry_s != 0) {
+    MQTTProperty expiry{};
+    expiry.identifier = MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL;
+    expiry.value.integer4 = publish.expiry_s;
+    MQTTProperties_add(&message.properties, &expiry);
+  }
+  MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
+  response.onSuccess5 = OnSent;
+  response.onFailure5 = OnSendFailure;
+  response.context = this;
+  const int rc = MQTTAsync_sendMessage(client, publish.topic.c_str(), &message, &response);
+  MQTTProperties_free(&message.properties);
+  in_flight += rc == MQTTASYNC_SUCCESS ? 1 : 0;
+  return rc == MQTTASYNC_SUCCESS;  // else: no free packet id, or the connection is going
+}
+
+Mqtt::Mqtt(MqttOptions options, Intake& intake, LogSink log)
+    : impl_(std::make_unique<Impl>(std::move(options), intake, std::move(log))) {}
+
+Mqtt::~Mqtt() {
+  Stop();
+}
+
+Result<void> Mqtt::Start() {
+  const std::string uri =
+      "ssl://" + impl_->options.host + ":" + std::to_string(impl_->options.port);
+  MQTTAsync_createOptions create = MQTTAsync_createOptions_initializer5;
+  const int rc =
+      MQTTAsync_createWithOptions(&impl_->client, uri.c_str(), impl_->options.client_id.c_str(),
+                                  MQTTCLIENT_PERSISTENCE_NONE, nullptr, &create);
+  if (rc != MQTTASYNC_SUCCESS) {
+    impl_->client = nullptr;
+    return Fail(v1::REASON_INTERNAL,
+                "paho cannot make a client for " + uri + " (" + std::to_string(rc) + ")");
+  }
+  MQTTAsync_setCallbacks(impl_->client, impl_.get(), OnLost, OnMessage, nullptr);
+  MQTTAsync_setDisconnected(impl_->client, impl_.get(), OnServerDisconnect);
+  impl_->thread = std::thread([impl = impl_.get()] { impl->Run(); });
+  return {};
+}
+
+void Mqtt::Stop() {
+  if (impl_->thread.joinable()) {
+    impl_->tasks.PutAlways(Quit{});
+    impl_->thread.join();
+  }
+  if (impl_->client != nullptr) {
+    MQTTAsync_destroy(&impl_->client);
+    impl_->client = nullptr;
+  }
+}
+
+void Mqtt::Send(const Publish& publish) {
+  if (!impl_->tasks.Put(publish, Duration(0))) {
+    ++impl_->dropped;
+  }
+}
+
+size_t Mqtt::backlog() const {
+  return impl_->tasks.size() + impl_->waiting;
+}
+
+void Mqtt::Reconnect() {
+  impl_->tasks.PutAlways(Again{});
+}
+
+}  // namespace latchkey::bridge

@@ -1,0 +1,50 @@
+// The bridge's MQTT 5 connection: one persistent session, what arrives goes into the intake, what
+// the runner says goes out.
+//
+// A message is acknowledged when paho's callback returns. For a command the callback waits, a few
+// seconds at most, until the turn that held it is committed; what could not be committed by then
+// stays in the intake, and the phone, which has no receipt yet, sends it again.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "bridge/runner.h"
+
+namespace latchkey::bridge {
+
+struct MqttOptions {
+  std::string host;
+  int port = 0;
+  std::string client_id;  // bridge/{name}
+  std::string ca_file;    // PEM: the only CA trusted
+  std::string certificate_file;
+  std::string private_key_file;
+};
+
+// Not copyable. Thread rule: made, started and stopped by one thread; Publisher's calls from any.
+class Mqtt final : public Publisher {
+ public:
+  // `intake` outlives it.
+  Mqtt(MqttOptions options, Intake& intake, LogSink log);
+  ~Mqtt() override;  // as Stop
+  Mqtt(const Mqtt&) = delete;
+  Mqtt& operator=(const Mqtt&) = delete;
+
+  // Connects now and again whenever the connection is gone, after 1 s doubling to 30 s. Error
+  // REASON_INTERNAL: paho cannot make a client.
+  Result<void> Start();
+  // Disconnects, keeping the session at the broker; at most about a second.
+  void Stop();
+
+  void Send(const Publish& publish) override;
+  size_t backlog() const override;
+  void Reconnect() override;
+
+  struct Impl;  // named for paho's callbacks
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace latchkey::bridge

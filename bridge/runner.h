@@ -1,0 +1,132 @@
+// The loop of the bridge: inputs from the queue, steps of the core, one commit, then the words.
+// Writes before words: nothing leaves before what it rests on is in the store. When a commit fails,
+// the words of that turn are dropped, the bridge is not ready, and once the store can write again
+// the core is rebuilt from it, the same inputs are stepped again, and MQTT connects anew so that
+// the broker shows what it holds.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bridge/core/bridge.h"
+#include "bridge/core/step.h"
+#include "bridge/queue.h"
+#include "storage/store.h"
+
+namespace latchkey::bridge {
+
+using Intake = BoundedQueue<Input>;
+using LogSink = std::function<void(const LogEvent&)>;
+using Clock = std::function<Now()>;
+
+// Both clocks of this machine.
+Now SystemNow();
+
+// Where words leave; the MQTT adapter. Never waits.
+class Publisher {
+ public:
+  virtual ~Publisher() = default;
+  virtual void Send(const Publish& publish) = 0;
+  // How many words have not been handed to the network yet.
+  virtual size_t backlog() const = 0;
+  // Ends the connection and makes another, with the same session.
+  virtual void Reconnect() = 0;
+};
+
+// Upper bounds of the commit latency histogram, seconds; the last bucket has no bound.
+inline constexpr std::array<double, 10> kCommitSecondsBounds = {0.0002, 0.0005, 0.001, 0.002, 0.005,
+                                                                0.01,   0.05,   0.1,   0.5,   2.0};
+
+// What the outside may know of the bridge; copied whole.
+struct Status {
+  Counters counters;
+  Gauges gauges;
+  bool broker_connected = false;
+  std::string store_error;  // empty: the store can write
+  uint64_t commits = 0;
+  uint64_t commits_failed = 0;
+  uint64_t records_damaged = 0;
+  double commit_seconds_sum = 0;
+  std::array<uint64_t, kCommitSecondsBounds.size() + 1> commit_seconds{};  // per bucket
+  size_t intake = 0;                                                       // waiting inputs
+  size_t backlog = 0;                                                      // waiting words
+};
+
+struct RunnerLimits {
+  size_t inputs_per_turn_max = 1000;
+  size_t backlog_max = 5000;  // words above this: no ticks, so that reconciliation waits
+  Duration sync_every = std::chrono::milliseconds(500);
+  Duration retry_first = std::chrono::milliseconds(500);
+  Duration retry_max = std::chrono::seconds(15);
+};
+
+// Not copyable. Thread rule: Load, Turn and Finish from one thread, the loop's; status from any.
+class Runner {
+ public:
+  struct Parts {
+    Intake& intake;
+    storage::Store& store;
+    Publisher& publisher;
+    Clock clock;
+    LogSink log;
+  };
+
+  Runner(const Limits& limits, FleetCas fleet_cas, RunnerLimits runner_limits, Parts parts);
+  Runner(const Runner&) = delete;
+  Runner& operator=(const Runner&) = delete;
+
+  // Fills the core from the store; damaged records are logged and counted. Error
+  // REASON_STORE_UNAVAILABLE: the store cannot be read.
+  Result<void> Load();
+  // One turn: waits at most `wait` for input or the core's deadline. Throws Fault when the core is
+  // wrong: the process must end.
+  void Turn(Duration wait);
+  // Deals with what is in the queue, then syncs. True: everything is in the store.
+  bool Finish();
+  Status status() const;
+
+ private:
+  struct Failure {
+    std::vector<Input> inputs;  // stepped again after recovery
+    Duration back_off{0};
+    Instant retry_at;
+  };
+
+  Duration WaitFor(Duration wait) const;
+  void StepAll(const std::vector<Input>& inputs);
+  void TickIfDue();
+  // Commits what effects_ says and lets its words out. False: the commit failed.
+  bool Release(const std::vector<Input>& inputs);
+  Result<void> Commit(const std::vector<storage::Change>& changes, storage::Durability durability);
+  void Failed(const std::vector<Input>& inputs, const Error& error);
+  void Recover(Duration wait);
+  void SyncIfDue(Instant now);
+  void Say(LogEvent::Level level, std::string event,
+           std::vector<std::pair<std::string, std::string>> fields) const;
+  void UpdateStatus();
+
+  const Limits limits_;
+  const FleetCas fleet_cas_;
+  const RunnerLimits runner_limits_;
+  Parts parts_;
+  std::unique_ptr<Bridge> core_;
+  Effects effects_;
+  Counters before_;  // of cores that were dropped
+  std::optional<Failure> failure_;
+  bool unsynced_ = false;
+  Instant synced_at_;
+  bool broker_connected_ = false;
+
+  mutable std::mutex mutex_;
+  Status status_;  // under mutex_
+};
+
+}  // namespace latchkey::bridge

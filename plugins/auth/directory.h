@@ -71,7 +71,8 @@ class Directory {
   // REASON_BAD_CERTIFICATE (also: fleet not of this cell); REASON_BAD_SIGNATURE; REASON_WRONG_CAR
   // (not the car of `place`, or certificate and ring differ); REASON_FULL; REASON_OLDER_VERSION
   // (below the version held, or equal with another content). Equal means the same KeyRing bytes;
-  // signature and certificate may be renewed.
+  // signature and certificate may be renewed. The very bytes that were verified before are taken
+  // without a second verification: that is what a car sends when it reconnects.
   Result<Applied> Apply(std::string_view signed_ring, const Trust& trust,
                         const std::optional<Place>& place);
 

@@ -1,0 +1,347 @@
+// Stories of the reference phone: what it sends and says, as text.
+#include "tools/phone/phone.h"
+
+#include <string>
+#include <utility>
+
+#include <doctest/doctest.h>
+
+#include "proto/pairing.h"
+#include "proto/receipt.h"
+#include "proto/topic.h"
+#include "tests/support/wire_fixtures.h"
+
+namespace latchkey::tools {
+
+namespace {
+
+using latchkey::testing::kNow;
+using latchkey::testing::kSecond;
+
+// A phone with a virtual clock, and the car it is paired with.
+class Story {
+ public:
+  Story() : car(testing::MakeTestCar("demo", "car-1")), phone(MakePhone()) {}
+
+  void Step(const Phone::Input& input) {
+    Phone::Effects effects;
+    phone.Step(input, now, effects);
+    for (const Phone::Effect& effect : effects) {
+      Note(effect);
+    }
+  }
+
+  // What was said since the last call.
+  std::string Said() { return std::exchange(said_, ""); }
+
+  void Connect() {
+    Step(Phone::Connected{});
+    Step(Phone::Subscribed{{1, 1, 1, 1}});
+    said_.clear();
+  }
+
+  void Passes(Duration time) {
+    const Instant until = now.mono + time;
+    const Timestamp wall_until = now.wall + time;
+    for (auto due = phone.NextDeadline(); due && *due <= until; due = phone.NextDeadline()) {
+      const Duration step = std::max(*due - now.mono, Duration(0));
+      now = {now.wall + step, now.mono + step};
+      Step(Phone::Tick{});
+    }
+    now = {wall_until, until};
+  }
+
+  void Sends(void (*choose)(v1::Command&), std::optional<Duration> lifetime = std::nullopt) {
+    Phone::Send send{car.ref, {}, lifetime, std::string(10, static_cast<char>('a' + sends_++))};
+    choose(send.action);
+    Step(send);
+  }
+
+  Outcome Of(v1::ReceiptState state, v1::ReceiptSource source) {
+    return MakeOutcome(car.ref, last_id, state, v1::REASON_UNSPECIFIED, now.wall, source);
+  }
+
+  void Receipt(const std::string& bytes) {
+    Step(Phone::Arrived{{ReceiptTopic(car.ref, phone.id()), bytes}});
+  }
+
+  void CarSays(v1::ReceiptState state) {
+    Receipt(SealCarReceipt(Of(state, v1::RECEIPT_SOURCE_CAR), car.key));
+  }
+
+  void BridgeSays(v1::ReceiptState state) {
+    Receipt(SealBridgeReceipt(Of(state, v1::RECEIPT_SOURCE_BRIDGE)));
+  }
+
+  std::string Ring(uint64_t version, bool with_phone) {
+    KeyRing ring{car.ref, version, kNow, {}};
+    if (with_phone) {
+      ring.keys.push_back(testing::OnRing(phone.key().Public(), v1::ROLE_OWNER));
+    }
+    return SealKeyRing(ring, car.key, car.certificate_der);
+  }
+
+  testing::TestCar car;
+  Phone phone;
+  Now now{kNow, Instant{1000}};
+  CommandId last_id;
+  std::string last_payload;
+
+ private:
+  Phone MakePhone() {
+    const KeyRing ring{car.ref, 1, kNow, {}};
+    const std::string signed_ring = SealKeyRing(ring, car.key, car.certificate_der);
+    Pairing pairing{car.ref,          "127.0.0.1",         1883, "local",
+                    car.key.Public(), car.certificate_der, ring, signed_ring};
+    return {PrivateKey::Generate(), "anna", {std::move(pairing)}};
+  }
+
+  void Note(const Phone::Effect& effect) {
+    std::string word = "?";
+    if (const auto* publish = std::get_if<Publish>(&effect)) {
+      word = publish->topic.find("/command/") != std::string::npos ? "command" : "claim";
+      if (!last_payload.empty() && publish->payload != last_payload) {
+        word += " (other bytes)";
+      }
+      last_payload = publish->payload;
+    } else if (const auto* ask = std::get_if<Phone::Subscribe>(&effect)) {
+      word = "subscribe " + std::to_string(ask->filters.size());
+    } else if (const auto* began = std::get_if<Phone::Began>(&effect)) {
+      last_id = began->id;
+      last_payload.clear();
+      word = "began";
+    } else if (const auto* receipt = std::get_if<Phone::Receipt>(&effect)) {
+      word = std::string(ToText(receipt->outcome.state)) + (receipt->final ? "!" : "");
+      if (receipt->outcome.reason != v1::REASON_UNSPECIFIED) {
+        word += " " + testing::Said(receipt->outcome.reason);
+      }
+      if (receipt->broker_reason != 0) {
+        word += " puback " + std::to_string(receipt->broker_reason);
+      }
+    } else if (const auto* learned = std::get_if<Phone::Learned>(&effect)) {
+      word = std::string(learned->paired_now ? "paired" : "ring") +
+             (learned->on_ring ? "" : " without this phone");
+    } else if (const auto* failure = std::get_if<Phone::Failed>(&effect)) {
+      word = "failed " + testing::Said(failure->error.reason);
+    } else if (const auto* ignored = std::get_if<Phone::Ignored>(&effect)) {
+      word = "ignored " + testing::Said(ignored->error.reason);
+    } else if (std::holds_alternative<Phone::StateChanged>(effect)) {
+      word = "state";
+    } else if (std::holds_alternative<Phone::PresenceChanged>(effect)) {
+      word = "presence";
+    }
+    said_ += (said_.empty() ? "" : " | ") + word;
+  }
+
+  std::string said_;
+  int sends_ = 0;
+};
+
+void Flash(v1::Command& command) {
+  command.mutable_flash_lights();
+}
+
+void Lock(v1::Command& command) {
+  command.mutable_lock();
+}
+
+}  // namespace
+
+TEST_CASE("phone: the car's signed receipts tell what became of a command") {
+  Story s;
+  s.Connect();
+  s.Sends(Flash);
+  CHECK(s.Said() == "began | command");
+  s.CarSays(v1::RECEIPT_STATE_DELIVERED);
+  CHECK(s.Said() == "DELIVERED");
+  s.CarSays(v1::RECEIPT_STATE_DONE);
+  CHECK(s.Said() == "DONE!");
+  CHECK(s.phone.idle());
+  s.CarSays(v1::RECEIPT_STATE_DONE);
+  CHECK(s.Said().empty());
+}
+
+TEST_CASE("phone: without a receipt the same bytes are sent again until the command expires") {
+  Story s;
+  s.Connect();
+  s.Sends(Flash, 5 * kSecond);
+  s.Passes(4 * kSecond);
+  CHECK(s.Said() == "began | command | command | command");
+  s.Passes(20 * kSecond);
+  CHECK(s.Said() == "EXPIRED! REASON_EXPIRED");
+  CHECK_FALSE(s.phone.NextDeadline().has_value());
+}
+
+TEST_CASE("phone: a receipt that another key signed for the car is not believed") {
+  Story s;
+  s.Connect();
+  s.Sends(Flash);
+  s.Said();
+  const PrivateKey stranger = PrivateKey::Generate();
+  s.Receipt(SealCarReceipt(s.Of(v1::RECEIPT_STATE_DONE, v1::RECEIPT_SOURCE_CAR), stranger));
+  CHECK(s.Said() == "ignored REASON_BAD_SIGNATURE");
+  v1::Receipt unsigned_done;
+  v1::Receipt sealed;
+  REQUIRE(sealed.ParseFromString(
+      SealCarReceipt(s.Of(v1::RECEIPT_STATE_DONE, v1::RECEIPT_SOURCE_CAR), s.car.key)));
+  unsigned_done.set_outcome(sealed.outcome());
+  s.Receipt(unsigned_done.SerializeAsString());
+  CHECK(s.Said() == "ignored REASON_BAD_SIGNATURE");
+  CHECK_FALSE(s.phone.idle());
+}
+
+TEST_CASE("phone: the bridge may say HELD and EXPIRED but never DONE") {
+  Story s;
+  s.Connect();
+  s.Sends(Lock);
+  s.Said();
+  s.BridgeSays(v1::RECEIPT_STATE_HELD);
+  CHECK(s.Said() == "HELD");
+  s.BridgeSays(v1::RECEIPT_STATE_HELD);
+  CHECK(s.Said().empty());
+  v1::Outcome wire;
+  v1::Receipt receipt;
+  REQUIRE(receipt.ParseFromString(
+      SealBridgeReceipt(s.Of(v1::RECEIPT_STATE_HELD, v1::RECEIPT_SOURCE_BRIDGE))));
+  REQUIRE(wire.ParseFromString(receipt.outcome()));
+  wire.set_state(v1::RECEIPT_STATE_DONE);
+  receipt.set_outcome(wire.SerializeAsString());
+  s.Receipt(receipt.SerializeAsString());
+  CHECK(s.Said() == "ignored REASON_NOT_ALLOWED");
+  s.BridgeSays(v1::RECEIPT_STATE_EXPIRED);
+  CHECK(s.Said() == "EXPIRED!");
+}
+
+TEST_CASE("phone: a refused publish ends the command with the broker's reason code") {
+  Story s;
+  s.Connect();
+  s.Sends(Flash);
+  s.Said();
+  s.Step(Phone::Published{CommandTopic(s.car.ref, s.phone.id()), 0x87});
+  CHECK(s.Said() == "REFUSED! REASON_NOT_ALLOWED puback 135");
+  CHECK(s.phone.idle());
+}
+
+TEST_CASE("phone: a refused resend changes nothing once there is a receipt") {
+  Story s;
+  s.Connect();
+  s.Sends(Lock);
+  s.CarSays(v1::RECEIPT_STATE_DELIVERED);
+  s.Said();
+  s.Step(Phone::Published{CommandTopic(s.car.ref, s.phone.id()), 0x87});
+  CHECK(s.Said().empty());
+  CHECK_FALSE(s.phone.idle());
+}
+
+TEST_CASE("phone: what is asked for without a connection goes out when the receipt lane is there") {
+  Story s;
+  s.Sends(Lock);
+  CHECK(s.Said() == "began");
+  s.Step(Phone::Connected{});
+  CHECK(s.Said() == "subscribe 4");
+  s.Step(Phone::Subscribed{{1, 1, 1, 1}});
+  CHECK(s.Said() == "command");
+}
+
+TEST_CASE("phone: a refused subscription is told") {
+  Story s;
+  s.Step(Phone::Connected{});
+  s.Said();
+  s.Step(Phone::Subscribed{{0x87, 1, 1, 1}});
+  CHECK(s.Said() == "failed REASON_NOT_ALLOWED");
+}
+
+TEST_CASE("phone: a lifetime above its class and a car it is not paired with are refused") {
+  Story s;
+  s.Connect();
+  s.Sends(Flash, std::chrono::minutes(2));
+  CHECK(s.Said() == "failed REASON_LIFETIME_TOO_LONG");
+  Phone::Send send{testing::Ref("demo", "car-2"), {}, std::nullopt, std::string(10, 'r')};
+  Flash(send.action);
+  s.Step(send);
+  CHECK(s.Said() == "failed REASON_NOT_ON_RING");
+  s.Step(Phone::Send{s.car.ref, {}, std::nullopt, std::string(10, 'r')});
+  CHECK(s.Said() == "failed REASON_UNKNOWN_ACTION");
+}
+
+TEST_CASE("phone: only a newer ring of the known car is learned") {
+  Story s;
+  s.Connect();
+  const std::string topic = KeyRingTopic(s.car.ref);
+  s.Step(Phone::Arrived{{topic, s.Ring(3, true)}});
+  CHECK(s.Said() == "ring");
+  s.Step(Phone::Arrived{{topic, s.Ring(2, true)}});
+  CHECK(s.Said().empty());
+  const testing::TestCar impostor = testing::MakeTestCar("demo", "car-1");
+  const KeyRing forged{s.car.ref, 9, kNow, {}};
+  s.Step(Phone::Arrived{{topic, SealKeyRing(forged, impostor.key, impostor.certificate_der)}});
+  CHECK(s.Said().find("ignored") == 0);
+  CHECK(s.phone.Find(s.car.ref)->pairing.ring.version == 3);
+  s.Step(Phone::Arrived{{topic, s.Ring(4, false)}});
+  CHECK(s.Said() == "ring without this phone");
+}
+
+TEST_CASE("phone: an older state never replaces a newer one") {
+  Story s;
+  s.Connect();
+  const auto state = [](uint64_t at, float soc) {
+    v1::StateGroup group;
+    group.set_observed_at_ms(at);
+    group.set_sequence(1);
+    group.mutable_energy()->mutable_soc()->set_value(soc);
+    return group.SerializeAsString();
+  };
+  const std::string topic = StateTopic(s.car.ref, Group::kEnergy);
+  s.Step(Phone::Arrived{{topic, state(2000, 80)}});
+  CHECK(s.Said() == "state");
+  s.Step(Phone::Arrived{{topic, state(1000, 10)}});
+  CHECK(s.Said().empty());
+  const auto& held = s.phone.Find(s.car.ref)->groups[static_cast<size_t>(Group::kEnergy)];
+  CHECK(held->energy().soc().value() == 80);
+  s.Step(Phone::Arrived{{topic, "\xff"}});
+  CHECK(s.Said() == "ignored REASON_MALFORMED");
+}
+
+TEST_CASE("phone: pairing repeats its claim until the car answers, and meets the right car") {
+  Story s;
+  s.Connect();
+  const testing::TestCar car = testing::MakeTestCar("demo", "car-9");
+  const PairingOffer offer{"127.0.0.1", 8883, "local", car.ref, std::string(16, 's')};
+  s.Step(Phone::Pair{offer, std::string(16, 'n')});
+  CHECK(s.Said() == "subscribe 1");
+  s.Step(Phone::Subscribed{{1}});
+  s.Passes(7 * kSecond);
+  CHECK(s.Said() == "claim | claim | claim");
+  const Claim claim = CheckClaim(s.last_payload, offer, s.phone.id()).value();
+  const KeyRing ring{car.ref, 1, kNow, {testing::OnRing(claim.key, v1::ROLE_OWNER)}};
+  const std::string topic = PairingAnswerTopic(car.ref, s.phone.id());
+  PairingOffer other = offer;
+  other.secret = std::string(16, 'x');
+  const std::string signed_ring = SealKeyRing(ring, car.key, car.certificate_der);
+  s.Step(Phone::Arrived{{topic, MakeAnswer(other, claim, signed_ring)}});
+  CHECK(s.Said() == "ignored REASON_BAD_PROOF");
+  s.Step(Phone::Arrived{{topic, MakeAnswer(offer, claim, signed_ring)}});
+  CHECK(s.Said() == "paired | subscribe 4");
+  CHECK(s.phone.Find(car.ref)->pairing.ring.version == 1);
+}
+
+TEST_CASE("phone: the car's no ends the pairing, and so does silence") {
+  Story s;
+  s.Connect();
+  const PairingOffer offer{"127.0.0.1", 8883, "local", testing::Ref("demo", "car-9"),
+                           std::string(16, 's')};
+  s.Step(Phone::Pair{offer, std::string(16, 'n')});
+  s.Step(Phone::Subscribed{{1}});
+  s.Said();
+  const std::string topic = PairingAnswerTopic(offer.ref, s.phone.id());
+  s.Step(Phone::Arrived{{topic, MakeRefusal(std::string(16, 'z'), v1::REASON_DECLINED)}});
+  CHECK(s.Said() == "ignored REASON_WRONG_LANE");
+  s.Step(Phone::Arrived{{topic, MakeRefusal(std::string(16, 'n'), v1::REASON_DECLINED)}});
+  CHECK(s.Said() == "failed REASON_DECLINED");
+  s.Step(Phone::Pair{offer, std::string(16, 'm')});
+  s.Step(Phone::Subscribed{{1}});
+  s.Passes(kOfferLifetime + kSecond);
+  CHECK(s.Said().find("failed REASON_NO_OFFER") != std::string::npos);
+}
+
+}  // namespace latchkey::tools

@@ -1,0 +1,129 @@
+// latchkey fleet simulate: many reference cars in one process, each replaying a recorded drive.
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "tools/fleet/file.h"
+#include "tools/fleet/fleet.h"
+#include "tools/latchkey/car.h"
+#include "tools/latchkey/commands.h"
+#include "tools/latchkey/show.h"
+
+namespace latchkey::cli {
+
+namespace {
+
+struct SimulateOptions {
+  std::string fleet;
+  int cars = 20;
+  std::string prefix = "demo-";
+  std::string drives;
+  double speed = 1;
+  std::string copy_shift = "97s";
+  std::string length;
+};
+
+// "demo-01"; three digits and more only when needed.
+std::string NameOf(const std::string& prefix, int number) {
+  std::string digits = std::to_string(number);
+  return prefix + (digits.size() < 2 ? "0" : "") + digits;
+}
+
+class Simulation {
+ public:
+  Simulation(Context& context, SimulateOptions options)
+      : context_(context), options_(std::move(options)) {}
+
+  Result<void> Run() {
+    const Folder folder(context_.data);
+    LK_TRY(drives_, fleet::LoadDrives(options_.drives));
+    LK_TRY(const Duration shift, ParseDuration(options_.copy_shift));
+    std::optional<Duration> length;
+    if (!options_.length.empty()) {
+      LK_TRY(length, ParseDuration(options_.length));
+    }
+    for (int i = 0; i < options_.cars; ++i) {
+      LK_CHECK(AddOne(folder, i, shift));
+    }
+    Loop loop(cars_, inbox_, [this](const fleet::Said& said, const Now& now) {
+      const std::string text = EventText(said.effect);
+      if (!text.empty()) {
+        Event(names_[said.car], text, now.wall);
+      }
+    });
+    if (!loop.Run(length)) {
+      return Fail(v1::REASON_STORE_UNAVAILABLE, "a car's memory cannot be written: see above");
+    }
+    return {};
+  }
+
+ private:
+  Result<void> AddOne(const Folder& folder, int number, Duration shift) {
+    const size_t index = names_.size();
+    const std::string name = NameOf(options_.prefix, number + 1);
+    LK_TRY(const CarRef ref, ParseCar(options_.fleet, name));
+    if (!HasCarFiles(folder, ref)) {
+      LK_CHECK(AddCarFiles(folder, ref));
+    }
+    LK_TRY(std::unique_ptr<car::CarClient> client, OpenCar(folder, ref, index, inbox_));
+    const fleet::Drive& drive = drives_[index % drives_.size()];
+    const int copy = static_cast<int>(index / drives_.size());
+    const Now now = ReadClocks();
+    fleet::Replay replay(drive, {options_.speed, fleet::AtEnd::kLoop, copy, shift * copy}, now);
+    names_.push_back(name);
+    Event(name, replay.source() + ", " + std::to_string(drive.RefusedCount()) + " values refused",
+          now.wall);
+    cars_.Add(std::move(client), std::move(replay));
+    return {};
+  }
+
+  void Event(const std::string& car, const std::string& text, Timestamp at) const {
+    if (context_.json) {
+      Say(nlohmann::ordered_json{{"at_ms", at.ms}, {"car", car}, {"event", text}}.dump());
+    } else {
+      Say(DateText(at) + " " + car + " " + text);
+    }
+  }
+
+  Context& context_;
+  SimulateOptions options_;
+  std::vector<fleet::Drive> drives_;
+  std::vector<std::string> names_;
+  tools::Inbox inbox_;
+  fleet::Fleet cars_{std::random_device{}()};
+};
+
+}  // namespace
+
+void AddFleetSimulate(CLI::App& app, Context& context) {
+  CLI::App* simulate = app.get_subcommand("fleet")->add_subcommand(
+      "simulate", "Run many cars until Ctrl-C, each replaying a recorded drive; adds missing cars");
+  const auto options = std::make_shared<SimulateOptions>();
+  simulate->add_option("--fleet", options->fleet, "Their fleet")->required();
+  simulate->add_option("--cars", options->cars, "How many (default 20)")
+      ->check(CLI::Range(1, 9999));
+  simulate->add_option("--prefix", options->prefix,
+                       "Names are the prefix and a number (default demo-)");
+  simulate->add_option("--drives", options->drives, "Folder of recorded drives, used in turn")
+      ->required()
+      ->check(CLI::ExistingDirectory);
+  simulate->add_option("--speed", options->speed, "Replay this many times as fast (default 1)")
+      ->check(CLI::Range(0.01, 1000.0));
+  simulate->add_option("--offset-copies", options->copy_shift,
+                       "The n-th copy of a drive begins n times this far into it (default 97s)");
+  simulate->add_option("--for", options->length, "End after this time, for example 30s or 5m");
+  simulate->callback([&context, options] {
+    Simulation simulation(context, *options);
+    const Result<void> ran = simulation.Run();
+    if (!ran) {
+      Complain(context, ran.error());
+    }
+  });
+}
+
+}  // namespace latchkey::cli

@@ -207,12 +207,14 @@ std::string BrokerConfiguration(const Folder& folder, const Cell& cell, const fs
   for (const char* type : {"notice", "warning", "error"}) {
     out << "log_type " << type << "\n";
   }
-  out << "\nplugin " << (plugins / "latchkey_auth.so").string() << "\n"
+  // Guard first: Mosquitto publishes wills at its own end through the ACL check alone, and guard
+  // only ever denies there.
+  out << "\nplugin " << (plugins / "latchkey_guard.so").string() << "\n"
+      << "plugin " << (plugins / "latchkey_auth.so").string() << "\n"
       << "plugin_opt_cell " << cell.name << "\n"
       << "plugin_opt_cell_ca " << folder.CellCa().string() << "\n"
       << "plugin_opt_fleet_ca_dir " << broker << "/fleets\n"
       << "plugin_opt_ring_file " << broker << "/rings.log\n"
-      << "plugin " << (plugins / "latchkey_guard.so").string() << "\n"
       << "\n# Phones: TLS, user name and token.\n"
       << "listener " << cell.phone_port << " " << cell.host << "\n"
       << "certfile " << broker << "/server.pem\n"

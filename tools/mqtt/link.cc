@@ -116,9 +116,11 @@ int AnswerOf(const MQTTAsync_failureData* response) {
   return response != nullptr && response->code > 0 ? response->code : 0;
 }
 
+// A refused CONNACK has its reason code in `code`, everything else in `reasonCode`.
 int AnswerOf(const MQTTAsync_failureData5* response) {
   const int reason = response != nullptr ? static_cast<int>(response->reasonCode) : 0;
-  return reason >= kFirstError ? reason : 0;
+  return response == nullptr ? 0
+                             : std::max({reason >= kFirstError ? reason : 0, response->code, 0});
 }
 
 template <class Success>
@@ -179,10 +181,8 @@ void OnClosed(void* context, Response* /*response*/) {
   });
 }
 
+// 0: none (paho then gives a negative number).
 uint32_t ExpiryOfMessage(MQTTProperties& properties) {
-  if (MQTTProperties_hasProperty(&properties, MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL) == 0) {
-    return 0;
-  }
   const auto value =
       MQTTProperties_getNumericValue(&properties, MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL);
   return value > 0 ? static_cast<uint32_t>(value) : 0;
@@ -231,12 +231,9 @@ void Published(void* context, int reason_code) {
   });
 }
 
-void OnPublished(void* context, MQTTAsync_successData* /*response*/) {
-  Published(context, 0);
-}
-
-void OnPublished5(void* context, MQTTAsync_successData5* response) {
-  Published(context, response != nullptr ? static_cast<int>(response->reasonCode) : 0);
+template <class Success>
+void OnPublished(void* context, Success* /*response*/) {
+  Published(context, 0);  // codes below 0x80 all mean that the broker has it
 }
 
 template <class Failure>
@@ -245,22 +242,16 @@ void OnPublishFailure(void* context, Failure* response) {
 }
 
 std::vector<int> CodesOf(const MQTTAsync_successData* response, size_t filters) {
-  if (filters == 1 || response == nullptr) {
-    return std::vector<int>(filters, response != nullptr ? response->alt.qos : 0);
-  }
-  return {response->alt.qosList, response->alt.qosList + filters};
+  const int* codes = filters == 1 ? &response->alt.qos : response->alt.qosList;
+  return {codes, codes + filters};
 }
 
 std::vector<int> CodesOf(const MQTTAsync_successData5* response, size_t filters) {
-  if (filters == 1 || response == nullptr || response->alt.sub.reasonCodes == nullptr) {
-    return std::vector<int>(filters,
-                            response != nullptr ? static_cast<int>(response->reasonCode) : 0);
+  if (filters == 1 || response->alt.sub.reasonCodes == nullptr) {
+    return std::vector<int>(filters, static_cast<int>(response->reasonCode));
   }
-  std::vector<int> codes;
-  for (int i = 0; i < response->alt.sub.reasonCodeCount; ++i) {
-    codes.push_back(static_cast<int>(response->alt.sub.reasonCodes[i]));
-  }
-  return codes;
+  const auto& answer = response->alt.sub;
+  return {answer.reasonCodes, answer.reasonCodes + answer.reasonCodeCount};
 }
 
 template <class Codes>
@@ -460,7 +451,7 @@ Result<void> Link::Send(const Publish& publish) {
   Request* const request = impl_->session->Add(publish.topic, 0);
   response.context = request;
   if (v5) {
-    response.onSuccess5 = OnPublished5;
+    response.onSuccess5 = OnPublished;
     response.onFailure5 = OnPublishFailure;
   } else {
     response.onSuccess = OnPublished;

@@ -223,7 +223,9 @@ int RawClient::Send(const Publish& publish) {
   if (!answer) {
     return over_ ? disconnect_code_ : kNoAnswer;
   }
-  return answer->body.size() > 2 ? At(answer->body, 2) : 0;
+  const int code = answer->body.size() > 2 ? At(answer->body, 2) : 0;
+  constexpr int kNoSubscriber = 0x10;
+  return code == kNoSubscriber ? 0 : code;
 }
 
 std::optional<Publish> RawClient::Next(milliseconds patience) {

@@ -41,7 +41,8 @@ class RawClient {
   int Connect();
   // SUBACK's code.
   int Subscribe(const std::string& filter, int qos = 1);
-  // PUBACK's code (always 0 in 3.1.1) for QoS 1; 0 for QoS 0.
+  // PUBACK's code (always 0 in 3.1.1) for QoS 1; 0 for QoS 0. 0x10, accepted but nobody has
+  // subscribed, counts as 0.
   int Send(const Publish& publish);
   // Next PUBLISH that arrived; acknowledges it.
   std::optional<Publish> Next(std::chrono::milliseconds patience = std::chrono::milliseconds(5000));

@@ -46,7 +46,7 @@ struct Options {
   int phone_port = 0;  // likewise
   std::string cell;    // likewise
   std::string software = "latchkey reference car";
-  Limits limits;
+  Limits limits = {};
 };
 
 // --- Inputs

@@ -75,7 +75,7 @@ void Bridge::Impl::ArrivedCommand(const CarRef& ref, const KeyId& lane, const Pu
 
 void Bridge::Impl::ArrivedPresence(const CarRef& ref, const Publish& publish, const Now& now,
                                    Effects& out) {
-  switch (links.Arrived(ref, publish.payload, now.wall, out)) {
+  switch (links.Arrived(ref, publish.payload, now, out)) {
     case LinkChange::kNone:
       break;
     case LinkChange::kOnline:

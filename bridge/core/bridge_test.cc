@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "bridge/core/outbox.h"
 #include "bridge/core/story.h"
 
 namespace latchkey::bridge {
@@ -58,6 +59,7 @@ TEST_CASE("bridge: it wants to be called when something is due and not otherwise
   CHECK(!s.bridge->NextDeadline().has_value());
   s.BrokerDown();
   s.BrokerUp();
+  s.PresenceAgain();
   CHECK(s.bridge->NextDeadline() == s.mono + 2s);
   s.Passes(2s);
   CHECK(!s.bridge->NextDeadline().has_value());
@@ -69,7 +71,7 @@ TEST_CASE("bridge: it wants to be called when something is due and not otherwise
   CHECK(s.bridge->NextDeadline() == s.mono + 60s);
   s.BrokerUp();
   s.BrokerDown();
-  CHECK(s.bridge->NextDeadline() == s.mono + 60s);
+  CHECK(s.bridge->NextDeadline() == s.mono + 60s + kAnswerGrace);
 }
 
 TEST_CASE("bridge: counters and gauges tell what happened") {

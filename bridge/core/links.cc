@@ -24,8 +24,12 @@ void Links::Load(const storage::PresenceRecord& record) {
     ++counters_.refused[v1::REASON_MALFORMED];
     return;
   }
-  cars_[record.ref] = Link{presence.online(), presence.session(), presence.broker_started_at_ms(),
-                           presence.since_ms(), 0};
+  cars_[record.ref] = Link{presence.online(),
+                           presence.session(),
+                           presence.broker_started_at_ms(),
+                           presence.since_ms(),
+                           {},
+                           0};
   if (presence.online()) {
     online_.insert(record.ref);
   }
@@ -33,7 +37,7 @@ void Links::Load(const storage::PresenceRecord& record) {
       std::max(newest_broker_started_at_ms_, presence.broker_started_at_ms());
 }
 
-LinkChange Links::Arrived(const CarRef& ref, const std::string& payload, Timestamp now,
+LinkChange Links::Arrived(const CarRef& ref, const std::string& payload, const Now& now,
                           Effects& out) {
   v1::Presence presence;
   if (payload.size() > RuleOf(TopicKind::kPresence).payload_bytes_max ||
@@ -43,7 +47,7 @@ LinkChange Links::Arrived(const CarRef& ref, const std::string& payload, Timesta
   }
   const uint64_t started = presence.broker_started_at_ms();
   const auto latest_possible =
-      static_cast<uint64_t>(std::max<int64_t>(0, (now + kBrokerAheadMax).ms));
+      static_cast<uint64_t>(std::max<int64_t>(0, (now.wall + kBrokerAheadMax).ms));
   if (started < newest_broker_started_at_ms_ && newest_broker_started_at_ms_ <= latest_possible) {
     ++counters_.refused[v1::REASON_OLDER_VERSION];
     return LinkChange::kNone;
@@ -59,18 +63,29 @@ LinkChange Links::Arrived(const CarRef& ref, const std::string& payload, Timesta
   }
   Link& link = car->second;
   const Link before = link;
-  link = Link{presence.online(), presence.session(), started, presence.since_ms(), broker_session_};
+  link = Link{presence.online(),   presence.session(), started,
+              presence.since_ms(), before.changed_at,  broker_session_};
   if (before.online == link.online && before.session == link.session &&
       before.broker_started_at_ms == started && before.since_ms == link.since_ms) {
     return LinkChange::kNone;
   }
-  out.emplace_back(Write{storage::PresenceRecord{ref, now, payload}, false});
+  link.changed_at = now.mono;
+  out.emplace_back(Write{storage::PresenceRecord{ref, now.wall, payload}, false});
   if (link.online) {
     online_.insert(ref);
     return before.online ? LinkChange::kReconnected : LinkChange::kOnline;
   }
   online_.erase(ref);
   return before.online ? LinkChange::kOffline : LinkChange::kNone;
+}
+
+Duration Links::AwayFor(const CarRef& ref, Instant now) const {
+  const auto car = cars_.find(ref);
+  if (car == cars_.end() || car->second.online || car->second.seen != broker_session_ ||
+      broker_session_ == 0) {
+    return Duration(0);
+  }
+  return now - car->second.changed_at;
 }
 
 void Links::BrokerUp() {

@@ -32,12 +32,16 @@ class Links {
   // A message of presence. One of a broker that started before the newest seen is stale: ignored
   // and counted REASON_OLDER_VERSION, unless the newest seen lies in the future: then a clock was
   // wrong, and it is forgotten.
-  LinkChange Arrived(const CarRef& ref, const std::string& payload, Timestamp now, Effects& out);
+  LinkChange Arrived(const CarRef& ref, const std::string& payload, const Now& now, Effects& out);
   void BrokerUp();
   // Cars held online that the broker has not shown since BrokerUp; they are offline from here on.
   std::vector<CarRef> DropUnseen();
 
   bool Online(const CarRef& ref) const { return online_.count(ref) > 0; }
+
+  // How long the car has surely been away: the broker says so in this session with it, and the
+  // bridge has watched it that long. 0: online, or not known.
+  Duration AwayFor(const CarRef& ref, Instant now) const;
 
   size_t cars() const { return cars_.size(); }
 
@@ -51,7 +55,8 @@ class Links {
     uint64_t session = 0;
     uint64_t broker_started_at_ms = 0;
     uint64_t since_ms = 0;
-    uint64_t seen = 0;  // the broker session in which it was last said
+    Instant changed_at;  // when the bridge was told something else than before
+    uint64_t seen = 0;   // the broker session in which it was last said
   };
 
   const Limits& limits_;

@@ -75,13 +75,14 @@ TEST_CASE("links: at the bound of cars one more is refused as full") {
   Limits limits;
   limits.cars_max = 1;
   Links links(limits, counters);
+  const Now now{kStoryStart, Instant{1}};
   Effects out;
   const std::string online = PresenceBytes(true, kStoryStart, 1, kStoryStart);
-  CHECK(links.Arrived(RefOf("a"), online, kStoryStart, out) == LinkChange::kOnline);
-  CHECK(links.Arrived(RefOf("b"), online, kStoryStart, out) == LinkChange::kNone);
+  CHECK(links.Arrived(RefOf("a"), online, now, out) == LinkChange::kOnline);
+  CHECK(links.Arrived(RefOf("b"), online, now, out) == LinkChange::kNone);
   CHECK(counters.refused.at(v1::REASON_FULL) == 1);
   const std::string again = PresenceBytes(true, kStoryStart, 2, kStoryStart);
-  CHECK(links.Arrived(RefOf("a"), again, kStoryStart, out) == LinkChange::kReconnected);
+  CHECK(links.Arrived(RefOf("a"), again, now, out) == LinkChange::kReconnected);
   links.CheckInvariants();
 }
 

@@ -167,7 +167,10 @@ void Outbox::ArrivedOffline(const Command& command, const Now& now, Effects& out
     Refuse(command, v1::REASON_FULL, now, out);
     return;
   }
-  Hold(commands_.Add(EntryOf(command, next_order_++, now)), now, out);
+  Entry entry = EntryOf(command, next_order_++, now);
+  // It may be a resend of what the car got before it left, or before the bridge knew.
+  entry.sent = links_.AwayFor(command.ref, now.mono) < now.wall - command.issued_at + kClockSkewMax;
+  Hold(commands_.Add(std::move(entry)), now, out);
 }
 
 // A phone asks again: it gets the last word there was, whoever said it.
@@ -188,7 +191,13 @@ void Outbox::Answer(Entry& entry, const KeyId& lane, const Now& now, Effects& ou
   if (!entry.receipt.empty()) {
     Say(entry, out);
   }
-  if (entry.phase == Phase::kDelivered && broker_up_ && links_.Online(entry.ref) && !entry.act_at) {
+  if (entry.phase == Phase::kClosed || !links_.Online(entry.ref)) {
+    return;
+  }
+  // The car has just been given it by the phone.
+  entry.sent = true;
+  commands_.Reschedule(entry);
+  if (entry.phase == Phase::kDelivered && broker_up_ && !entry.act_at) {
     RetryLater(entry, now, limits_.receipt_wait);
     commands_.Reschedule(entry);
   }
@@ -438,10 +447,12 @@ void Outbox::BrokerDown() {
   for (const auto& [ref, car] : commands_.cars()) {
     for (const uint64_t order : car.open) {
       Entry& entry = commands_.At(order);
+      // What reaches the car from here on is not seen.
+      entry.sent = true;
       if (entry.phase != Phase::kLive) {
         entry.act_at.reset();
-        commands_.Reschedule(entry);
       }
+      commands_.Reschedule(entry);
     }
   }
 }

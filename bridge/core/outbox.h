@@ -13,7 +13,9 @@
 //   wall clock set back revives nothing.
 // - A command that may have reached the car (`sent`) gets kAnswerGrace beyond its expiry for the
 //   car's own word before the bridge says EXPIRED, and every outcome the bridge then gives says
-//   that it may have acted. Whether it was sent is not stored: after a restart it counts as sent.
+//   that it may have acted. It counts as sent unless the bridge has seen the car away ever since
+//   before the command was issued: published here, live, resent while online, broker or bridge
+//   restarted.
 // - A command the car has confirmed (DELIVERED) is the car's: the bridge waits for its outcome
 // until
 //   kOutcomeWait after the expiry, then says REFUSED, OUTCOME_UNKNOWN, may have acted. It is sent

@@ -69,6 +69,7 @@ void Invariants::Committed(const bridge::Effects& effects, const bridge::StorySt
       CommittedCommand(*command);
     } else if (const auto* erase = std::get_if<storage::EraseCommand>(&write->change)) {
       Expect(finals_.count(erase->id) == 1, "I1: an open command was forgotten", erase->id);
+      forgotten_.insert(erase->id);
     }
   }
   if (durable && store.current != store.durable) {
@@ -102,8 +103,10 @@ void Invariants::PublishedReceipt(const CarRef& ref, const Publish& publish, con
     promised_.insert(id);
     return;
   }
-  if (promised_.count(id) == 0 && finals_.count(id) == 0) {
-    return;  // refused at the door: nothing was promised
+  const bool refused_at_the_door = promised_.count(id) == 0 && finals_.count(id) == 0;
+  // A copy that arrives long after its expiry, when the outcome is forgotten, is told EXPIRED.
+  if (refused_at_the_door || forgotten_.count(id) == 1) {
+    return;
   }
   const auto [said, first] = said_.try_emplace(id, outcome.state);
   Expect(said->second == outcome.state, "I1: two outcomes were said", id);

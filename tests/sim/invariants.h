@@ -58,6 +58,7 @@ class Invariants {
   std::map<CommandId, v1::ReceiptState> said_;    // final state as the bridge said it
   std::set<CommandId> surely_unused_;  // said EXPIRED, without "may have acted", when it was
   std::set<CommandId> closed_now_;     // in the turn that is being said
+  std::set<CommandId> forgotten_;      // erased from the store
   std::set<CommandId> acted_;
   std::map<CarRef, uint64_t> ring_versions_;
   std::map<std::pair<CarRef, Group>, StateVersion> state_versions_;

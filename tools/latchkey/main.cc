@@ -37,10 +37,8 @@ int main(int argc, char** argv) {
     app.add_flag("--json", context.json, "Print JSON, one object a line");
     app.footer("Exit codes: 0 done, 1 refused or failed, 2 usage, 3 timed out.");
     latchkey::cli::AddFleet(app, context);
-#ifdef LK_WITH_CAR
     latchkey::cli::AddFleetSimulate(app, context);
     latchkey::cli::AddCar(app, context);
-#endif
     latchkey::cli::AddPhone(app, context);
     latchkey::cli::AddOperator(app, context);
     latchkey::cli::AddTap(app, context);

@@ -276,6 +276,11 @@ Complaints CheckSchemaComments(const Tree& tree) {
   return complaints;
 }
 
+// On the wire from the first day, given by nobody before blocks are built (#3).
+bool IsAwaited(const std::string& reason) {
+  return reason == "REASON_BLOCKED";
+}
+
 // Every Reason is reached by a test and explained to implementers.
 Complaints CheckReasons(const Tree& tree) {
   static const std::regex value(R"(^\s+(REASON_[A-Z_0-9]+) = (\d+);)");
@@ -299,7 +304,7 @@ Complaints CheckReasons(const Tree& tree) {
       continue;
     }
     const std::regex whole(match[1].str() + "\\b");
-    if (!std::regex_search(tests, whole)) {
+    if (!std::regex_search(tests, whole) && !IsAwaited(match[1])) {
       complaints.push_back(match[1].str() + " is reached by no test");
     }
     std::string word = match[1].str().substr(7);

@@ -1,6 +1,9 @@
 // What a newcomer does: a car comes online, a phone pairs, sees the state, and flashes the lights.
+#include <vector>
+
 #include <doctest/doctest.h>
 
+#include "proto/crypto.h"
 #include "tests/support/cell.h"
 
 namespace latchkey::testing {
@@ -35,7 +38,7 @@ TEST_CASE("a phone pairs, sees every value with its age, and flashes the lights"
   CHECK(status.output.find("car-1") != std::string::npos);
 }
 
-TEST_CASE("every action has a name, and an online car ends each that needs no argument") {
+TEST_CASE("every action has a name, and an online car ends each") {
   Cell cell;
   cell.StartBroker();
   cell.StartBridge();
@@ -50,6 +53,36 @@ TEST_CASE("every action has a name, and an online car ends each that needs no ar
     CHECK(sent.exit_code == 0);
     CHECK(CountLines(sent.output, "DONE") == 1);
   }
+  const std::string guest = PrivateKey::Generate().Public().ToPoint();
+  const std::string guest_id = PublicKey::FromPoint(guest)->Id().str();
+  const std::vector<std::vector<std::string>> with_arguments = {
+      {"climate-on", "target_temperature=21", "minutes=10"},
+      {"departure-schedule", "departure=07:30,mon-fri,21"},
+      {"charge-limit", "percent=80"},
+      {"charge-schedule", "window=22:00-06:00,daily"},
+      {"send-destination", "leg=48.137,11.575,Marienplatz,drive", "leg=48.14,11.56,,walk"},
+      {"install-app", "app_id=org.example.radio", "version=1"},
+      {"remove-app", "app_id=org.example.radio"},
+      {"restart-telematics"},
+      {"add-key", "key=" + Base64UrlEncode(guest), "role=guest", "label=guest"},
+      {"remove-key", "key_id=" + guest_id},
+      {"privacy-mode", "enabled=true"},
+  };
+  for (const auto& action : with_arguments) {
+    CAPTURE(action[0]);
+    std::vector<std::string> words = {"phone", "send", "anna", "car-1", action[0]};
+    for (size_t i = 1; i < action.size(); ++i) {
+      words.insert(words.end(), {"--arg", action[i]});
+    }
+    words.insert(words.end(), {"--wait", "--timeout", "20s"});
+    const Ran sent = cell.Latchkey(words);
+    INFO(sent.output);
+    CHECK(sent.exit_code == 0);
+    CHECK(CountLines(sent.output, "DONE") == 1);
+  }
+  const Ran state = cell.Latchkey({"phone", "watch", "anna", "car-1", "--once"});
+  INFO(state.output);
+  CHECK(state.output.find("energy.charge_limit") != std::string::npos);
   const Ran none = cell.Latchkey({"phone", "send", "anna", "car-1", "self-destruct", "--wait"});
   CHECK(none.exit_code != 0);
 }

@@ -209,6 +209,10 @@ Result<CarRef> ParseCar(const std::string& fleet, const std::string& car) {
     return Fail(v1::REASON_MALFORMED,
                 "car \"" + car + "\" is not 1 to 32 of letters, digits, '-' and '_'");
   }
+  if (car_id->str() == "operator") {
+    return Fail(v1::REASON_NOT_ALLOWED,
+                "car \"operator\" would share client ids with operators: choose another name");
+  }
   return CarRef{*fleet_id, *car_id};
 }
 

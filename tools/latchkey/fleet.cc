@@ -55,6 +55,12 @@ void Init(Context& context, InitOptions options) {
                        "fleet \"" + options.fleet + "\" is not 1 to 32 of a-z, 0-9 and '-'"});
     return;
   }
+  if (fleet->str() == "bridge") {
+    Complain(context,
+             {v1::REASON_NOT_ALLOWED,
+              "fleet \"bridge\" would share client ids with the bridge: choose another name"});
+    return;
+  }
   std::error_code ignored;
   options.wish.plugins =
       fs::absolute(options.plugins.empty() ? DefaultPlugins() : fs::path(options.plugins), ignored)

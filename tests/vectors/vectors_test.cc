@@ -66,6 +66,11 @@ KeyRing RingOf(const Json& rings) {
   return ring;
 }
 
+// The rows of one table of a file. A copy: the file itself does not outlive the call.
+Json Rows(const char* file, const char* table) {
+  return Read(file).at(table);
+}
+
 // The SignedKeyRing named "good".
 std::string GoodRing(const Json& rings) {
   REQUIRE(Text(rings.at("rings").at(0), "name") == "good");
@@ -93,7 +98,7 @@ TEST_CASE("vectors: keys have these points, DER and key ids") {
 }
 
 TEST_CASE("vectors: signatures verify over domain, NUL and bytes, and over no other domain") {
-  for (const Json& row : Read("signatures.json").at("signatures")) {
+  for (const Json& row : Rows("signatures.json", "signatures")) {
     const PublicKey key = PublicKey::FromPoint(Bytes(row, "point")).value();
     const std::string covered = WithDomain(Text(row, "domain"), Bytes(row, "bytes"));
     CHECK(ToHex(covered) == Text(row, "covered"));
@@ -225,7 +230,7 @@ TEST_CASE("vectors: commands are taken and refused as written, and sealed to the
   const auto phone =
       PrivateKey::FromPem(Text(Read("keys.json").at("keys").at(1), "private_key_pem"));
   REQUIRE(phone);
-  for (const Json& row : Read("commands.json").at("commands")) {
+  for (const Json& row : Rows("commands.json", "commands")) {
     CAPTURE(Text(row, "name"));
     CHECK(Judge(row, ring) == Text(row, "result"));
     v1::SignedCommand outer;
@@ -293,7 +298,7 @@ TEST_CASE("vectors: the pairing transcript and both proofs are these bytes") {
 }
 
 TEST_CASE("vectors: states give these signals, each with its own time") {
-  for (const Json& row : Read("states.json").at("states")) {
+  for (const Json& row : Rows("states.json", "states")) {
     CAPTURE(Text(row, "name"));
     const auto state = ParseState(Bytes(row, "state_group"), *ParseGroup(Text(row, "group")));
     CHECK(Said(state) == Text(row, "result"));

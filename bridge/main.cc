@@ -149,13 +149,13 @@ int Main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   const Result<Config> config = LoadConfig(config_path);
   if (!config) {
-    std::fprintf(stderr, "%s\n", config.error().text.c_str());
+    (void)std::fprintf(stderr, "%s\n", config.error().text.c_str());
     return 2;
   }
   if (check_only) {
     const Result<FleetCas> cas = ReadFleetCas(config->fleets_ca_dir);
-    std::fprintf(cas ? stdout : stderr, "%s\n",
-                 cas ? (config_path + ": ok").c_str() : cas.error().text.c_str());
+    (void)std::fprintf(cas ? stdout : stderr, "%s\n",
+                       cas ? (config_path + ": ok").c_str() : cas.error().text.c_str());
     return cas ? 0 : 2;
   }
   OpenLog(config->log_level);
@@ -175,7 +175,7 @@ int main(int argc, char** argv) {
   try {
     return latchkey::bridge::Main(argc, argv);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "latchkey-bridge: %s\n", error.what());
+    (void)std::fprintf(stderr, "latchkey-bridge: %s\n", error.what());
     return 1;
   }
 }

@@ -29,6 +29,8 @@ class Broker {
   // Queued and sent at the top of the broker's next turn, never checked for WRITE. False: the
   // broker did not take it.
   virtual bool Send(const Publish& publish) = 0;
+  // The same to one client, whatever it has subscribed, not checked for READ; retain is ignored.
+  virtual bool SendTo(const std::string& client_id, const Publish& publish) = 0;
   // Disconnects a client (MQTT 5: 0x98). Only from Plugin::Tick.
   virtual void Kick(const std::string& client_id) = 0;
 };
@@ -73,6 +75,12 @@ struct MessageRequest {
   Retain retain = Retain::kNo;
 };
 
+// A message on the plugin's own $CONTROL topic, after CheckAccess let it pass.
+struct ControlRequest {
+  Client client;
+  std::string_view payload;
+};
+
 // A plugin's word on an access: the broker asks plugins in the order of its configuration until one
 // decides. kMayRefuse: a refusal is final, anything else is left to the next plugin.
 enum class Word : uint8_t { kNone, kMayRefuse, kDecides };
@@ -82,6 +90,7 @@ struct Events {
   bool sign_in = false;
   Word access = Word::kNone;
   bool message = false;
+  std::string control_topic;  // empty: none
 };
 
 class Plugin {
@@ -102,6 +111,9 @@ class Plugin {
   virtual Verdict CheckMessage(const MessageRequest& /*request*/, Now /*now*/) {
     return Verdict::Refuse(v1::REASON_NOT_ALLOWED);
   }
+
+  // The broker passes such a message on to nobody and always answers PUBACK 0 (Mosquitto 2.0).
+  virtual void Control(const ControlRequest& /*request*/, Now /*now*/) {}
 
   // User properties of passing messages whose name begins like this are taken off; empty: none.
   virtual std::string_view ReservedProperty() const { return {}; }

@@ -3,13 +3,17 @@
 //   urn:latchkey:car:{fleet}:{car}
 //   urn:latchkey:operator:{fleet}:{name}:{groups joined by '+'}
 //   urn:latchkey:bridge:{name}
-// A fleet's cars and operators are signed directly by the fleet's CA, the bridge by the cell's CA:
-// one fleet's CA cannot name another fleet's car, because the checker picks the CA by the fleet
-// named.
+//   urn:latchkey:registrar:{fleet}          renews certificates of the fleet's cars
+//   urn:latchkey:administrator:{name}       blocks keys
+// A fleet's cars, operators and registrar are signed directly by the fleet's CA, bridge and
+// administrators by the cell's CA: one fleet's CA cannot name another fleet's car, because the
+// checker picks the CA by the fleet named.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -38,7 +42,18 @@ struct BridgeIdentity {
   bool operator==(const BridgeIdentity&) const = default;
 };
 
-using CertificateIdentity = std::variant<CarIdentity, OperatorIdentity, BridgeIdentity>;
+struct RegistrarIdentity {
+  FleetId fleet;
+  bool operator==(const RegistrarIdentity&) const = default;
+};
+
+struct AdministratorIdentity {
+  std::string name;
+  bool operator==(const AdministratorIdentity&) const = default;
+};
+
+using CertificateIdentity = std::variant<CarIdentity, OperatorIdentity, BridgeIdentity,
+                                         RegistrarIdentity, AdministratorIdentity>;
 
 // The URI for an identity, and back. Error REASON_BAD_CERTIFICATE: not of the grammar above.
 std::string ToUri(const CertificateIdentity& identity);
@@ -51,6 +66,8 @@ struct Certificate {
   PublicKey public_key;
   Timestamp not_before;
   Timestamp not_after;
+  std::string
+      serial;  // RFC 5280 section 4.1.2.2: big-endian bytes without leading zeros, at most 20
 
   // DER. Errors REASON_BAD_CERTIFICATE: does not parse, not P-256, not exactly one Latchkey URI.
   static Result<Certificate> FromDer(std::string_view der);
@@ -68,5 +85,17 @@ std::optional<std::string> TakeX509Der(void* x509);
 // Is `der` signed by the CA certificate `ca_der` (signature, issuer name, CA:TRUE) and `now` in the
 // time of both? Error REASON_BAD_CERTIFICATE with the reason in words.
 Result<void> CheckSignedBy(std::string_view der, std::string_view ca_der, Timestamp now);
+
+// A certificate revocation list (RFC 5280 section 5), verified.
+struct Revocations {
+  std::set<std::string, std::less<>> serials;  // as Certificate::serial
+  uint64_t number = 0;                         // CRL number (section 5.2.3); 0: none
+  Timestamp this_update;
+  std::optional<Timestamp> next_update;
+};
+
+// PEM or DER, signed by `ca_der`. A list past its next_update is read all the same: old news is
+// better than none; the caller warns. Error REASON_BAD_CERTIFICATE with the reason in words.
+Result<Revocations> ReadRevocations(std::string_view crl, std::string_view ca_der);
 
 }  // namespace latchkey

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,20 @@ constexpr uint32_t Bit(v1::Permission permission) {
   return bit >= 1 && bit <= 31 ? uint32_t{1} << bit : 0;
 }
 
+inline constexpr size_t kWeekWindowsMax = 14;
+inline constexpr uint16_t kWeekMinutes = 10080;
+
+// Part of the week, minutes since Monday 00:00 UTC, 0 to 10079: [start, end), beyond Sunday when
+// end <= start (start == end: the whole week).
+struct WeekWindow {
+  uint16_t start = 0;
+  uint16_t end = 0;
+  bool operator==(const WeekWindow&) const = default;
+};
+
+// Is `now` inside one of `windows`? No windows: always.
+bool InWeek(std::span<const WeekWindow> windows, Timestamp now);
+
 // One key as checked: what a decision needs, nothing else.
 struct RingKey {
   KeyId id;
@@ -35,6 +50,7 @@ struct RingKey {
   Timestamp not_before;      // 0: always
   Timestamp not_after;       // 0: never ends
   std::string label;
+  std::vector<WeekWindow> week;  // empty: at any time of the week
   bool operator==(const RingKey&) const = default;
 };
 
@@ -76,6 +92,9 @@ Result<KeyRing> OpenKeyRingOf(std::string_view signed_ring, const PublicKey& car
 
 // Which fleet a serialized SignedKeyRing's certificate names, unchecked: to pick the CA by.
 Result<FleetId> FleetOfKeyRing(std::string_view signed_ring);
+
+// Is `now` inside the key's time and hours? REASON_OUTSIDE_WINDOW.
+Verdict CheckWindow(const RingKey& key, Timestamp now);
 
 // May `key` of `ring` use `permission` now? REASON_NOT_ON_RING, REASON_OUTSIDE_WINDOW,
 // REASON_NOT_PERMITTED.

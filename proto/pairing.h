@@ -37,6 +37,11 @@ Result<PairingOffer> ParseQrText(std::string_view text);
 std::string MakeClaim(const PairingOffer& offer, const PublicKey& key, std::string_view nonce,
                       std::string_view label);
 
+inline constexpr size_t kOfferTagBytes = 8;
+
+// What a claim names the offer by; see pairing.proto.
+std::string OfferTag(const PairingOffer& offer);
+
 struct Claim {
   PublicKey key;
   std::string nonce;
@@ -44,7 +49,8 @@ struct Claim {
 };
 
 // Car: checks a claim from `lane` against the offer on the screen.
-// Errors: REASON_MALFORMED, REASON_WRONG_LANE (key's id is not the lane), REASON_BAD_PROOF.
+// Errors, in the order checked: REASON_MALFORMED, REASON_WRONG_LANE (key's id is not the lane),
+// REASON_NO_OFFER (another offer's tag: not a try), REASON_BAD_PROOF (a try).
 Result<Claim> CheckClaim(std::string_view bytes, const PairingOffer& offer, const KeyId& lane);
 
 // Car: serialized PairingAnswer that says yes with the serialized SignedKeyRing that names the
@@ -52,6 +58,20 @@ Result<Claim> CheckClaim(std::string_view bytes, const PairingOffer& offer, cons
 std::string MakeAnswer(const PairingOffer& offer, const Claim& claim, std::string_view signed_ring);
 // Car: serialized PairingAnswer that says no.
 std::string MakeRefusal(std::string_view nonce, Reason reason);
+
+// Car: serialized PairingAnswer that tells a key what somebody else made of it: its place on
+// `signed_ring`, or that it has none.
+std::string MakeKeyNotice(std::string_view signed_ring);
+std::string MakeRemovalNotice();
+
+// A notice as read by the phone. Error REASON_MALFORMED: not a notice.
+struct KeyNotice {
+  bool on_ring = false;
+  std::string
+      signed_ring;  // serialized SignedKeyRing when on_ring; to be opened with the car's key
+};
+
+Result<KeyNotice> ReadKeyNotice(std::string_view bytes);
 
 struct Paired {
   KeyRing ring;

@@ -7,6 +7,7 @@
 #include "proto/command.h"
 #include "proto/keyring.h"
 #include "proto/receipt.h"
+#include "proto/renewal.h"
 #include "proto/state.h"
 
 namespace latchkey {
@@ -27,6 +28,8 @@ constexpr std::array<TopicRule, kTopicKindCount> kRules = {{
     {"answer", false, kKeyRingBytesMax + 1024},
     {"command", false, kCommandBytesMax},
     {"receipt", false, kReceiptBytesMax},
+    {"certificate", false, kCertificateGrantBytesMax},
+    {"request", false, kCertificateRequestBytesMax},
 }};
 
 // Takes the text up to the next '/' off `rest`; `more` says whether there was a '/'.
@@ -82,8 +85,16 @@ bool ParseKind(std::string_view word, bool more, std::string_view rest, Topic& t
       topic.kind = TopicKind::kPresence;
       return true;
     }
+    if (word == "certificate") {
+      topic.kind = TopicKind::kCertificate;
+      return true;
+    }
     topic.kind = TopicKind::kKeyRing;
     return word == "keyring";
+  }
+  if (word == "certificate") {
+    topic.kind = TopicKind::kCertificateRequest;
+    return rest == "request";
   }
   if (word == "state") {
     const std::optional<Group> group = ParseGroup(rest);
@@ -179,6 +190,14 @@ std::string CommandTopic(const CarRef& ref, const KeyId& lane) {
 
 std::string ReceiptTopic(const CarRef& ref, const KeyId& lane) {
   return Below(ref, "receipt/") + lane.str();
+}
+
+std::string CertificateTopic(const CarRef& ref) {
+  return Below(ref, "certificate");
+}
+
+std::string CertificateRequestTopic(const CarRef& ref) {
+  return Below(ref, "certificate/request");
 }
 
 std::optional<Filter> ParseFilter(std::string_view filter) {

@@ -4,7 +4,8 @@
 //   lk/1/{fleet}/{car}/state/{group}          lk/1/{fleet}/{car}/pairing/{key id}
 //   lk/1/{fleet}/{car}/presence               lk/1/{fleet}/{car}/pairing/{key id}/answer
 //   lk/1/{fleet}/{car}/keyring                lk/1/{fleet}/{car}/command/{key id}
-//                                             lk/1/{fleet}/{car}/receipt/{key id}
+//   lk/1/{fleet}/{car}/certificate            lk/1/{fleet}/{car}/receipt/{key id}
+//   lk/1/{fleet}/{car}/certificate/request
 #pragma once
 
 #include <cstddef>
@@ -25,9 +26,11 @@ enum class TopicKind : uint8_t {
   kPairingAnswer,
   kCommand,
   kReceipt,
+  kCertificate,         // registrar -> car
+  kCertificateRequest,  // car -> registrar
 };
 
-inline constexpr size_t kTopicKindCount = 7;
+inline constexpr size_t kTopicKindCount = 9;
 
 // One parsed topic name. Views live as long as the parsed string. `fleet`, `car`, `lane` obey their
 // rules.
@@ -58,6 +61,8 @@ std::string PairingTopic(const CarRef& ref, const KeyId& lane);
 std::string PairingAnswerTopic(const CarRef& ref, const KeyId& lane);
 std::string CommandTopic(const CarRef& ref, const KeyId& lane);
 std::string ReceiptTopic(const CarRef& ref, const KeyId& lane);
+std::string CertificateTopic(const CarRef& ref);
+std::string CertificateRequestTopic(const CarRef& ref);
 
 // One parsed subscription filter, `$share/{name}/` taken off. Each level after lk/1 is a fixed
 // word,

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "latchkey/v1/receipt.pb.h"
+#include "proto/blocks.h"
 #include "proto/result.h"
 #include "proto/time.h"
 #include "proto/types.h"
@@ -54,7 +55,13 @@ struct CommandRecord {
   bool operator==(const CommandRecord&) const = default;
 };
 
-using Record = std::variant<StateRecord, RingRecord, PresenceRecord, CommandRecord>;
+// What is known of a key that is denied, or was (proto/blocks.h).
+struct BlockRecord {
+  Block block;
+  bool operator==(const BlockRecord&) const = default;
+};
+
+using Record = std::variant<StateRecord, RingRecord, PresenceRecord, CommandRecord, BlockRecord>;
 
 // Forgets one command.
 struct EraseCommand {
@@ -63,13 +70,20 @@ struct EraseCommand {
   bool operator==(const EraseCommand&) const = default;
 };
 
-using Change = std::variant<StateRecord, RingRecord, PresenceRecord, CommandRecord, EraseCommand>;
+// Forgets what is known of one scope.
+struct EraseBlock {
+  BlockScope scope;
+  bool operator==(const EraseBlock&) const = default;
+};
+
+using Change = std::variant<StateRecord, RingRecord, PresenceRecord, CommandRecord, EraseCommand,
+                            BlockRecord, EraseBlock>;
 
 // Schema version this software writes and the oldest it reads.
 inline constexpr uint32_t kSchemaVersion = 1;
 
 // Kinds of record: a column family each.
-enum class Kind : uint8_t { kState, kRing, kPresence, kCommand };
+enum class Kind : uint8_t { kState, kRing, kPresence, kCommand, kBlock };
 
 struct KeyValue {
   Kind kind = Kind::kState;
@@ -81,6 +95,7 @@ struct KeyValue {
 // short, bad names, checksum).
 KeyValue Encode(const Record& record);
 std::string EncodeKey(const EraseCommand& erase);
+std::string EncodeKey(const EraseBlock& erase);
 Result<Record> Decode(Kind kind, std::string_view key, std::string_view value);
 // Prefix of all keys of a car within a kind: nothing of another car begins with it.
 std::string KeyPrefix(const CarRef& ref);

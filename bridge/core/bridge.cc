@@ -126,6 +126,8 @@ void Bridge::Impl::Arrived(const Publish& publish, const Now& now, Effects& out)
       return;
     case TopicKind::kPairingClaim:
     case TopicKind::kPairingAnswer:
+    case TopicKind::kCertificate:
+    case TopicKind::kCertificateRequest:
       ++counters.refused[v1::REASON_UNKNOWN_TOPIC];
       return;
   }

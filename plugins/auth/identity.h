@@ -15,20 +15,20 @@
 
 namespace latchkey::auth {
 
-enum class PrincipalKind : uint8_t { kPhone, kCar, kOperator, kBridge };
+enum class PrincipalKind : uint8_t { kPhone, kCar, kOperator, kBridge, kRegistrar, kAdministrator };
 
-inline constexpr size_t kPrincipalKindCount = 4;
+inline constexpr size_t kPrincipalKindCount = 6;
 
 struct Principal {
   PrincipalKind kind = PrincipalKind::kPhone;
-  CarRef car;                // kCar: itself. kOperator: only `fleet` is set
+  CarRef car;                // kCar: itself. kOperator, kRegistrar: only `fleet` is set
   KeyId key;                 // kPhone
-  std::string name;          // kOperator, kBridge
+  std::string name;          // kOperator, kBridge, kAdministrator
   uint32_t permissions = 0;  // kOperator: mask of Bit(PERMISSION_READ_*)
   bool operator==(const Principal&) const = default;
 
   // For logs and as MQTT user name: "phone:{key}", "car:{fleet}/{car}", "operator:{fleet}/{name}",
-  // "bridge:{name}".
+  // "bridge:{name}", "registrar:{fleet}", "administrator:{name}".
   std::string ToText() const;
 };
 

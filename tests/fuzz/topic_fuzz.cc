@@ -26,6 +26,10 @@ std::string Rebuilt(const Topic& topic) {
       return CommandTopic(ref, lane);
     case TopicKind::kReceipt:
       return ReceiptTopic(ref, lane);
+    case TopicKind::kCertificate:
+      return CertificateTopic(ref);
+    case TopicKind::kCertificateRequest:
+      return CertificateRequestTopic(ref);
   }
   return {};
 }

@@ -215,6 +215,8 @@ void Phone::On(const Arrived& input, const Now& now, Effects& out) {
     case TopicKind::kPairingClaim:
     case TopicKind::kPairingAnswer:
     case TopicKind::kCommand:
+    case TopicKind::kCertificate:
+    case TopicKind::kCertificateRequest:
       break;
   }
 }

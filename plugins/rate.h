@@ -1,0 +1,66 @@
+// How much may come from one place: token buckets by name, in bounded memory, with time passed in.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <list>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "proto/result.h"
+#include "proto/time.h"
+
+namespace latchkey {
+
+// `per_second` tokens flow in, at most `burst` are kept. per_second 0 and burst 0: no limit.
+struct Rate {
+  double per_second = 0;
+  double burst = 0;
+
+  bool unlimited() const { return per_second <= 0 && burst <= 0; }
+
+  bool operator==(const Rate&) const = default;
+};
+
+// "PER_SECOND:BURST", for example "0.2:5", or "off". Error REASON_MALFORMED with what is wrong.
+Result<Rate> ParseRate(std::string_view text);
+
+// Not thread-safe. A bucket costs about 150 bytes. When `names_max` names are held, the one used
+// longest ago is forgotten (it begins full again), so a flood of names costs time for nobody else.
+class RateLimiter {
+ public:
+  RateLimiter(Rate rate, size_t names_max) : rate_(rate), names_max_(names_max) {}
+
+  // Takes one token of `name`. False: there is none.
+  bool Take(std::string_view name, Instant now);
+  // Would Take succeed? Takes nothing.
+  bool Has(std::string_view name, Instant now) const;
+
+  size_t size() const { return buckets_.size(); }
+
+ private:
+  struct Bucket {
+    double tokens = 0;
+    Instant at;
+    std::list<std::string>::iterator place;  // in used_
+  };
+
+  struct Hash {
+    using is_transparent = void;
+
+    size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+  };
+
+  Rate rate_;
+  size_t names_max_;
+  std::unordered_map<std::string, Bucket, Hash, std::equal_to<>> buckets_;
+  std::list<std::string> used_;  // the one used last in front
+};
+
+// The name an address is counted under: IPv4 whole, IPv6 by its first 64 bits (what one subscriber
+// line has),
+// "::ffff:" taken off; anything else as it is.
+std::string RateName(std::string_view address);
+
+}  // namespace latchkey

@@ -1,0 +1,2 @@
+// Being written.
+#include "proto/renewal.h"

@@ -1,0 +1,4 @@
+// Being written.
+#include <doctest/doctest.h>
+
+#include "proto/renewal.h"

@@ -36,12 +36,16 @@ using X509Pointer = std::unique_ptr<X509, Free<X509_free>>;
 using AltNames = std::unique_ptr<GENERAL_NAMES, Free<GENERAL_NAMES_free>>;
 using Number = std::unique_ptr<BIGNUM, Free<BN_free>>;
 using Bio = std::unique_ptr<BIO, Free<BIO_free_all>>;
+using CrlPointer = std::unique_ptr<X509_CRL, Free<X509_CRL_free>>;
+using Integer = std::unique_ptr<ASN1_INTEGER, Free<ASN1_INTEGER_free>>;
 
 constexpr std::string_view kUrn = "urn:latchkey:";
 constexpr size_t kCertificateBytesMax = 4096;
 constexpr size_t kPemBytesMax = 65536;
 constexpr size_t kUriBytesMax = 256;
 constexpr size_t kNameCharactersMax = 32;
+constexpr size_t kSerialBytesMax = 20;
+constexpr size_t kCrlBytesMax = 8 * 1024 * 1024;  // some 200,000 revoked certificates
 
 tl::unexpected<Error> Bad(std::string text) {
   return Fail(v1::REASON_BAD_CERTIFICATE, std::move(text));
@@ -98,6 +102,14 @@ std::optional<CertificateIdentity> ParseParts(const std::vector<std::string_view
   if (parts[0] == "bridge" && parts.size() == 2 && IsStaffName(parts[1])) {
     return BridgeIdentity{std::string(parts[1])};
   }
+  if (parts[0] == "registrar" && parts.size() == 2) {
+    if (const auto fleet = FleetId::Parse(parts[1])) {
+      return RegistrarIdentity{*fleet};
+    }
+  }
+  if (parts[0] == "administrator" && parts.size() == 2 && IsStaffName(parts[1])) {
+    return AdministratorIdentity{std::string(parts[1])};
+  }
   return std::nullopt;
 }
 
@@ -117,6 +129,14 @@ struct UriWriter {
   }
 
   std::string operator()(const BridgeIdentity& bridge) const { return "bridge:" + bridge.name; }
+
+  std::string operator()(const RegistrarIdentity& registrar) const {
+    return "registrar:" + registrar.fleet.str();
+  }
+
+  std::string operator()(const AdministratorIdentity& administrator) const {
+    return "administrator:" + administrator.name;
+  }
 };
 
 // nullptr: not exactly one certificate.
@@ -203,6 +223,73 @@ std::string UriOf(const X509* certificate) {
   return uri;
 }
 
+// As Certificate::serial. nullopt: zero, negative or longer than RFC 5280 allows.
+std::optional<std::string> SerialOf(const ASN1_INTEGER* number) {
+  const Number value(number == nullptr ? nullptr : ASN1_INTEGER_to_BN(number, nullptr));
+  if (value == nullptr || BN_is_negative(value.get()) == 1 || BN_is_zero(value.get()) == 1 ||
+      static_cast<size_t>(BN_num_bytes(value.get())) > kSerialBytesMax) {
+    return std::nullopt;
+  }
+  std::string bytes(static_cast<size_t>(BN_num_bytes(value.get())), '\0');
+  BN_bn2bin(value.get(), reinterpret_cast<unsigned char*>(bytes.data()));
+  return bytes;
+}
+
+// nullptr: not exactly one list.
+CrlPointer ParseCrl(std::string_view bytes) {
+  if (bytes.empty() || bytes.size() > kCrlBytesMax) {
+    return nullptr;
+  }
+  if (bytes[0] != '\x30') {  // DER begins with a SEQUENCE; PEM is text
+    const Bio bio(BIO_new_mem_buf(bytes.data(), static_cast<int>(bytes.size())));
+    LK_ASSERT(bio != nullptr);
+    return CrlPointer(PEM_read_bio_X509_CRL(bio.get(), nullptr, nullptr, nullptr));
+  }
+  const auto* at = reinterpret_cast<const unsigned char*>(bytes.data());
+  const auto* end = at + bytes.size();
+  CrlPointer crl(d2i_X509_CRL(nullptr, &at, static_cast<long>(bytes.size())));
+  return at == end ? std::move(crl) : nullptr;
+}
+
+// Critical extensions change what a list means (a delta, another issuer's certificates): those of
+// a whole list by one CA have none.
+bool HasCriticalExtension(const STACK_OF(X509_EXTENSION) * extensions) {
+  for (int i = 0; i < X509v3_get_ext_count(extensions); ++i) {
+    if (X509_EXTENSION_get_critical(X509v3_get_ext(extensions, i)) == 1) {
+      return true;
+    }
+  }
+  return false;
+}
+
+Result<void> CheckCrlSignedBy(X509_CRL* crl, X509* ca) {
+  const uint32_t flags = X509_get_extension_flags(ca);
+  if ((flags & EXFLAG_CA) == 0 || (flags & EXFLAG_INVALID) != 0 ||
+      (X509_get_key_usage(ca) & KU_CRL_SIGN) == 0) {
+    return Bad("the certificate beside the revocation list is not a CA that signs such lists");
+  }
+  if (X509_NAME_cmp(X509_CRL_get_issuer(crl), X509_get_subject_name(ca)) != 0) {
+    return Bad("revocation list is another CA's: put this CA's list here");
+  }
+  EVP_PKEY* key = X509_get0_pubkey(ca);
+  if (key == nullptr || X509_CRL_verify(crl, key) != 1) {
+    return Bad("revocation list is not signed by this CA, or was changed: write it again");
+  }
+  return {};
+}
+
+// 0: none.
+Result<uint64_t> CrlNumberOf(const X509_CRL* crl) {
+  int found = 0;
+  const Integer number(
+      static_cast<ASN1_INTEGER*>(X509_CRL_get_ext_d2i(crl, NID_crl_number, &found, nullptr)));
+  uint64_t value = 0;
+  if (number == nullptr ? found != -1 : ASN1_INTEGER_get_uint64(&value, number.get()) != 1) {
+    return Bad("revocation list's number is not one of 64 bits");
+  }
+  return value;
+}
+
 Result<void> CheckTimes(const X509* certificate, std::string_view what, Timestamp now) {
   const auto begin = ToTimestamp(X509_get0_notBefore(certificate));
   const auto end = ToTimestamp(X509_get0_notAfter(certificate));
@@ -233,7 +320,8 @@ Result<CertificateIdentity> ParseIdentityUri(std::string_view uri) {
   }
   return Bad(
       "not a Latchkey identity: want urn:latchkey:car:FLEET:CAR, "
-      "urn:latchkey:operator:FLEET:NAME:GROUPS or urn:latchkey:bridge:NAME");
+      "urn:latchkey:operator:FLEET:NAME:GROUPS, urn:latchkey:bridge:NAME, "
+      "urn:latchkey:registrar:FLEET or urn:latchkey:administrator:NAME");
 }
 
 Result<Certificate> Certificate::FromDer(std::string_view der) {
@@ -255,7 +343,12 @@ Result<Certificate> Certificate::FromDer(std::string_view der) {
   if (!begin || !end) {
     return Bad("certificate has no readable validity");
   }
-  return Certificate{std::string(der), std::move(identity), std::move(*key), *begin, *end};
+  std::optional<std::string> serial = SerialOf(X509_get0_serialNumber(x509.get()));
+  if (!serial) {
+    return Bad("certificate's serial number is not a positive one of at most 20 bytes");
+  }
+  return Certificate{std::string(der),  std::move(identity), std::move(*key), *begin, *end,
+                     std::move(*serial)};
 }
 
 Result<Certificate> Certificate::FromPem(std::string_view pem) {
@@ -321,6 +414,35 @@ Result<void> CheckSignedBy(std::string_view der, std::string_view ca_der, Timest
   }
   LK_CHECK(CheckTimes(leaf.get(), "certificate", now));
   return CheckTimes(ca.get(), "CA certificate", now);
+}
+
+Result<Revocations> ReadRevocations(std::string_view crl, std::string_view ca_der) {
+  const CrlPointer list = ParseCrl(crl);
+  const X509Pointer ca = ParseX509(ca_der);
+  if (list == nullptr || ca == nullptr) {
+    return Bad(list == nullptr ? "revocation list does not parse: give one X.509 CRL, PEM or DER"
+                               : "CA certificate does not parse");
+  }
+  LK_CHECK(CheckCrlSignedBy(list.get(), ca.get()));
+  Revocations revocations;
+  LK_TRY(revocations.number, CrlNumberOf(list.get()));
+  const auto this_update = ToTimestamp(X509_CRL_get0_lastUpdate(list.get()));
+  if (!this_update || HasCriticalExtension(X509_CRL_get0_extensions(list.get()))) {
+    return Bad(this_update ? "revocation list is not a whole one: it has a critical extension"
+                           : "revocation list has no readable time");
+  }
+  revocations.this_update = *this_update;
+  revocations.next_update = ToTimestamp(X509_CRL_get0_nextUpdate(list.get()));
+  const STACK_OF(X509_REVOKED)* entries = X509_CRL_get_REVOKED(list.get());
+  for (int i = 0; i < sk_X509_REVOKED_num(entries); ++i) {  // -1 when there are none
+    const X509_REVOKED* entry = sk_X509_REVOKED_value(entries, i);
+    std::optional<std::string> serial = SerialOf(X509_REVOKED_get0_serialNumber(entry));
+    if (!serial || HasCriticalExtension(X509_REVOKED_get0_extensions(entry))) {
+      return Bad("revocation list has an entry that cannot be read");
+    }
+    revocations.serials.insert(std::move(*serial));
+  }
+  return revocations;
 }
 
 }  // namespace latchkey

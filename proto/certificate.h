@@ -66,8 +66,8 @@ struct Certificate {
   PublicKey public_key;
   Timestamp not_before;
   Timestamp not_after;
-  std::string
-      serial;  // RFC 5280 section 4.1.2.2: big-endian bytes without leading zeros, at most 20
+  // RFC 5280 section 4.1.2.2, positive: 1 to 20 big-endian bytes without leading zeros.
+  std::string serial;
 
   // DER. Errors REASON_BAD_CERTIFICATE: does not parse, not P-256, not exactly one Latchkey URI.
   static Result<Certificate> FromDer(std::string_view der);
@@ -95,7 +95,8 @@ struct Revocations {
 };
 
 // PEM or DER, signed by `ca_der`. A list past its next_update is read all the same: old news is
-// better than none; the caller warns. Error REASON_BAD_CERTIFICATE with the reason in words.
+// better than none; the caller warns. A list with a critical extension (a delta, another issuer's
+// certificates) is refused. Error REASON_BAD_CERTIFICATE with the reason in words.
 Result<Revocations> ReadRevocations(std::string_view crl, std::string_view ca_der);
 
 }  // namespace latchkey

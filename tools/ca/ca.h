@@ -1,11 +1,13 @@
-// Makes CAs and certificates for a cell and its fleets. Used by `latchkey fleet init`, `car add`,
-// `operator add` and tests.
+// Makes CAs, certificates and revocation lists for a cell and its fleets. Used by `latchkey fleet
+// init`, `car add`, `operator add`, `ca` and tests.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "proto/certificate.h"
+#include "proto/crypto.h"
 #include "proto/result.h"
 #include "proto/time.h"
 
@@ -23,6 +25,28 @@ Issued MakeCa(const std::string& common_name, Timestamp now, int days);
 // CA does not parse.
 Result<Issued> IssueClient(const CertificateIdentity& identity, const Issued& ca, Timestamp now,
                            int days);
+
+// When something made is valid: from `now` (certificates: an hour before) for `days`.
+struct Validity {
+  Timestamp now;
+  int days = 0;
+};
+
+// A client certificate, PEM, for a key made elsewhere. Errors as IssueClient.
+Result<std::string> CertifyClient(const CertificateIdentity& identity, const PublicKey& key,
+                                  const Issued& ca, const Validity& validity);
+
+// One line of a revocation list.
+struct Revoked {
+  std::string serial;  // as Certificate::serial
+  Timestamp at;        // since when; whole seconds travel
+};
+
+// The CA's revocation list (RFC 5280 section 5: version 2), PEM; next_update is `validity.days`
+// ahead. Error REASON_BAD_CERTIFICATE: the CA does not parse.
+Result<std::string> MakeCrl(const Issued& ca, const std::vector<Revoked>& revoked, uint64_t number,
+                            const Validity& validity);
+
 // A TLS server certificate for DNS names and IP addresses.
 Result<Issued> IssueServer(const std::vector<std::string>& hosts, const Issued& ca, Timestamp now,
                            int days);

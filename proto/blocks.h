@@ -8,8 +8,10 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "latchkey/v1/control.pb.h"
@@ -37,6 +39,13 @@ struct BlockScope {
   auto operator<=>(const BlockScope&) const = default;
 };
 
+// Where, as views.
+struct BlockPlace {
+  std::string_view fleet;
+  std::string_view car;
+  auto operator<=>(const BlockPlace&) const = default;
+};
+
 struct Block {
   BlockScope scope;
   bool lifted = false;
@@ -47,7 +56,8 @@ struct Block {
   bool operator==(const Block&) const = default;
 };
 
-// Error REASON_MALFORMED: a name, cause, time, note or id that cannot be, or a car without a fleet.
+// Error REASON_MALFORMED: a name, cause, time, note or id that cannot be, a car without a fleet, or
+// cause OWNER without the command's id.
 Result<Block> BlockFromWire(const v1::Block& wire);
 v1::Block BlockToWire(const Block& block);
 
@@ -55,9 +65,11 @@ v1::Block BlockToWire(const Block& block);
 class Blocks {
  public:
   // Takes `block` over when it is newer than what is held for its scope: later changed_at, or the
-  // same time and standing where the held one is lifted (of two that differ in nothing of this, the
-  // held one stays). True: it was taken. Error REASON_FULL: kBlocksMax scopes are held and none of
-  // them is lifted (else the lifted one that was changed first is forgotten).
+  // same time and standing where the held one is lifted. Of two that are equal in this the greater
+  // cause, note and command id win, so that nothing depends on which came first. True: it was
+  // taken. False: an equal or newer one is held. When kBlocksMax scopes are held, the lifted one
+  // that was changed first is forgotten, be it held or `block` itself (then false). Error
+  // REASON_FULL: kBlocksMax scopes are held and none of them is lifted.
   Result<bool> Merge(const Block& block);
 
   // Is `key` denied at this car: everywhere, at its fleet or at it alone? Allocates nothing; when
@@ -79,8 +91,32 @@ class Blocks {
   size_t standing() const { return standing_; }
 
  private:
-  // Ordered by key, so that one look-up by text finds all scopes of a key.
-  std::map<std::string, std::map<BlockScope, Block>, std::less<>> by_key_;
+  // By fleet and car, also by their text: all scopes of one key.
+  struct ByPlace {
+    using is_transparent = void;
+
+    static BlockPlace PlaceOf(const BlockScope& scope) {
+      return {scope.fleet.str(), scope.car.str()};
+    }
+
+    static BlockPlace PlaceOf(BlockPlace place) { return place; }
+
+    template <class A, class B>
+    bool operator()(const A& a, const B& b) const {
+      return PlaceOf(a) < PlaceOf(b);
+    }
+  };
+
+  using Scopes = std::map<BlockScope, Block, ByPlace>;
+
+  void Count(const Block& block);
+  void Uncount(const Block& block);
+  void Forget(BlockScope scope);
+
+  // By key, so that one look-up by text finds all scopes of a key.
+  std::map<std::string, Scopes, std::less<>> by_key_;
+  // The lifted ones, the first changed first: what is forgotten when there is no room.
+  std::set<std::pair<Timestamp, BlockScope>> lifted_;
   size_t size_ = 0;
   size_t standing_ = 0;
 };

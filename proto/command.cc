@@ -147,6 +147,26 @@ bool LivesTooLong(const ActionFacts& action, Timestamp issued_at,
   return !expires_at || *expires_at - issued_at > action.lifetime_max;
 }
 
+// Nobody gives what they do not have, and nobody touches a key that has more than they have: a key
+// that is not on `ring` has nothing.
+bool MayChangeKeys(const v1::Command& body, const KeyRing& ring, const RingKey& signer) {
+  const auto below = [&signer](uint32_t permissions) {
+    return (permissions & ~signer.permissions) == 0;
+  };
+  std::optional<KeyId> touched;
+  if (body.has_add_key()) {
+    const Result<RingKey> added = KeyFromWire(body.add_key().key());
+    if (!added || !below(added->permissions)) {
+      return false;
+    }
+    touched = added->id;
+  } else if (body.has_remove_key()) {
+    touched = KeyId::Parse(body.remove_key().key_id());
+  }
+  const RingKey* held = touched ? ring.Find(*touched) : nullptr;
+  return held == nullptr || below(held->permissions);
+}
+
 // What ExpiryOf needs of a Command.
 struct Scan {
   uint64_t expires_at_ms = 0;
@@ -353,12 +373,8 @@ Verdict CheckAuthority(const Command& command, const KeyRing& ring, Timestamp no
     return may;
   }
   const RingKey* signer = ring.Find(command.key_id);
-  if (command.body.has_add_key()) {
-    // Nobody gives what they do not have.
-    const Result<RingKey> added = KeyFromWire(command.body.add_key().key());
-    if (!added || (added->permissions & ~signer->permissions) != 0) {
-      return Verdict::Refuse(v1::REASON_NOT_PERMITTED);
-    }
+  if (!MayChangeKeys(command.body, ring, *signer)) {
+    return Verdict::Refuse(v1::REASON_NOT_PERMITTED);
   }
   const std::optional<v1::SignedCommand> outer =
       FromWire<v1::SignedCommand>(command.wire, kCommandBytesMax);

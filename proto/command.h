@@ -74,8 +74,9 @@ Result<std::optional<Timestamp>> ExpiryOf(std::string_view bytes);
 // may live, or issued more than kClockSkewMax in the future, or no expiry where one is needed).
 Verdict CheckTime(const Command& command, Timestamp now);
 
-// Ring, permission, window, signature. `ring` is the checker's copy.
-// REASON_NOT_ON_RING, REASON_OUTSIDE_WINDOW, REASON_NOT_PERMITTED, REASON_BAD_SIGNATURE.
+// Ring, permission, window, signature. `ring` is the checker's copy. Of keys: nobody gives a
+// permission they do not have, and nobody replaces or removes a key with a permission they do not
+// have. REASON_NOT_ON_RING, REASON_OUTSIDE_WINDOW, REASON_NOT_PERMITTED, REASON_BAD_SIGNATURE.
 Verdict CheckAuthority(const Command& command, const KeyRing& ring, Timestamp now);
 
 }  // namespace latchkey

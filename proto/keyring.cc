@@ -26,6 +26,32 @@ constexpr uint32_t kGuest = Bit(v1::PERMISSION_SIGNAL) | Bit(v1::PERMISSION_CLOS
                             Bit(v1::PERMISSION_READ_ENERGY) | Bit(v1::PERMISSION_READ_CLIMATE) |
                             Bit(v1::PERMISSION_READ_DRIVE);
 
+constexpr int64_t kMinuteMs = 60'000;
+constexpr int64_t kFirstMinute = 3 * 1440;  // 1970-01-01 was a Thursday
+
+// Minutes since Monday 00:00 UTC.
+int64_t MinuteOfWeek(Timestamp now) {
+  constexpr int64_t kWeekMs = kWeekMinutes * kMinuteMs;
+  const int64_t ms = (now.ms % kWeekMs + kWeekMs) % kWeekMs;
+  return (ms / kMinuteMs + kFirstMinute) % kWeekMinutes;
+}
+
+// nullopt: more than kWeekWindowsMax, or a minute that no week has.
+std::optional<std::vector<WeekWindow>> WeekFromWire(const v1::Key& key) {
+  if (key.week_size() > static_cast<int>(kWeekWindowsMax)) {
+    return std::nullopt;
+  }
+  std::vector<WeekWindow> week;
+  for (const v1::WeekWindow& window : key.week()) {
+    if (window.start_minute() >= kWeekMinutes || window.end_minute() >= kWeekMinutes) {
+      return std::nullopt;
+    }
+    week.push_back(
+        {static_cast<uint16_t>(window.start_minute()), static_cast<uint16_t>(window.end_minute())});
+  }
+  return week;
+}
+
 // A SignedKeyRing whose certificate has been read, with nothing about it believed.
 struct Opened {
   v1::SignedKeyRing outer;
@@ -109,6 +135,18 @@ const RingKey* KeyRing::Find(const KeyId& id) const {
   return found == keys.end() ? nullptr : &*found;
 }
 
+bool InWeek(std::span<const WeekWindow> windows, Timestamp now) {
+  if (windows.empty()) {
+    return true;
+  }
+  const int64_t minute = MinuteOfWeek(now);
+  return std::any_of(windows.begin(), windows.end(), [minute](const WeekWindow& window) {
+    const bool begun = minute >= window.start;
+    const bool open = minute < window.end;
+    return window.start < window.end ? begun && open : begun || open;
+  });
+}
+
 uint32_t PermissionsOf(v1::Role role) {
   if (role == v1::ROLE_OWNER || role == v1::ROLE_FLEET) {
     return kOwner;
@@ -157,6 +195,12 @@ Result<RingKey> KeyFromWire(const v1::Key& key) {
   if (key.label().size() > kLabelBytesMax) {
     return Fail(v1::REASON_MALFORMED, name + " has a label above 64 bytes: refused");
   }
+  std::optional<std::vector<WeekWindow>> week = WeekFromWire(key);
+  if (!week) {
+    return Fail(v1::REASON_MALFORMED,
+                name + " has more than 14 weekly hours or a minute no week has: refused");
+  }
+  checked.week = std::move(*week);
   checked.not_before = *not_before;
   checked.not_after = *not_after;
   return checked;
@@ -172,6 +216,11 @@ v1::Key KeyToWire(const RingKey& key) {
   wire.set_not_before_ms(static_cast<uint64_t>(key.not_before.ms));
   wire.set_not_after_ms(static_cast<uint64_t>(key.not_after.ms));
   wire.set_label(key.label);
+  for (const WeekWindow& window : key.week) {
+    v1::WeekWindow* added = wire.add_week();
+    added->set_start_minute(window.start);
+    added->set_end_minute(window.end);
+  }
   return wire;
 }
 
@@ -214,15 +263,21 @@ Result<FleetId> FleetOfKeyRing(std::string_view signed_ring) {
   return std::move(opened.ref.fleet);
 }
 
+Verdict CheckWindow(const RingKey& key, Timestamp now) {
+  const bool begun = now >= key.not_before;
+  const bool over = key.not_after.ms != 0 && now >= key.not_after;
+  const bool inside = begun && !over && InWeek(key.week, now);
+  return inside ? Verdict::Allow() : Verdict::Refuse(v1::REASON_OUTSIDE_WINDOW);
+}
+
 Verdict May(const KeyRing& ring, const KeyId& key, v1::Permission permission, Timestamp now) {
   const RingKey* found = ring.Find(key);
   if (found == nullptr) {
     return Verdict::Refuse(v1::REASON_NOT_ON_RING);
   }
-  const bool begun = now >= found->not_before;
-  const bool over = found->not_after.ms != 0 && now >= found->not_after;
-  if (!begun || over) {
-    return Verdict::Refuse(v1::REASON_OUTSIDE_WINDOW);
+  const Verdict window = CheckWindow(*found, now);
+  if (!window.allowed()) {
+    return window;
   }
   const uint32_t bit = Bit(permission);
   if (bit == 0 || (found->permissions & bit) == 0) {

@@ -50,7 +50,7 @@ struct RingKey {
   Timestamp not_before;      // 0: always
   Timestamp not_after;       // 0: never ends
   std::string label;
-  std::vector<WeekWindow> week;  // empty: at any time of the week
+  std::vector<WeekWindow> week = {};  // empty: at any time of the week
   bool operator==(const RingKey&) const = default;
 };
 

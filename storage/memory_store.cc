@@ -70,8 +70,11 @@ Result<void> MemoryStore::Commit(std::span<const Change> changes, Durability dur
     for (const Change& change : changes) {
       std::visit(
           [this](const auto& one) {
-            if constexpr (std::is_same_v<std::decay_t<decltype(one)>, EraseCommand>) {
+            using One = std::decay_t<decltype(one)>;
+            if constexpr (std::is_same_v<One, EraseCommand>) {
               pending_.push_back({Kind::kCommand, EncodeKey(one), std::nullopt});
+            } else if constexpr (std::is_same_v<One, EraseBlock>) {
+              pending_.push_back({Kind::kBlock, EncodeKey(one), std::nullopt});
             } else {
               KeyValue bytes = Encode(one);
               pending_.push_back({bytes.kind, std::move(bytes.key), std::move(bytes.value)});

@@ -14,7 +14,7 @@
 
 namespace latchkey::storage {
 
-inline constexpr size_t kKindCount = 4;
+inline constexpr size_t kKindCount = 5;
 
 // Not copyable. Thread rule: as Store; Crash and PutRaw from the writer's thread.
 class MemoryStore final : public Store {

@@ -116,6 +116,34 @@ std::optional<ParsedKey> ParseKey(std::string_view key) {
   return ParsedKey{{*fleet, *car}, key.substr(car_end + 1)};
 }
 
+// As ParseKey, with the names that a block's scope leaves out empty; the suffix is its key.
+std::optional<BlockScope> ParseBlockKey(std::string_view key) {
+  const size_t fleet_end = key.find('\0');
+  const size_t car_end =
+      fleet_end == std::string_view::npos ? fleet_end : key.find('\0', fleet_end + 1);
+  if (car_end == std::string_view::npos) {
+    return std::nullopt;
+  }
+  const std::string_view fleet_text = key.substr(0, fleet_end);
+  const std::string_view car_text = key.substr(fleet_end + 1, car_end - fleet_end - 1);
+  const auto fleet = FleetId::Parse(fleet_text);
+  const auto car = CarId::Parse(car_text);
+  const auto id = KeyId::Parse(key.substr(car_end + 1));
+  if (!id || (!fleet && !fleet_text.empty()) || (!car && !car_text.empty()) || (car && !fleet)) {
+    return std::nullopt;
+  }
+  return BlockScope{*id, fleet.value_or(FleetId()), car.value_or(CarId())};
+}
+
+std::string BlockKey(const BlockScope& scope) {
+  LK_ASSERT(!scope.key.empty() && (scope.car.empty() || !scope.fleet.empty()));
+  std::string key = scope.fleet.str();
+  key.push_back('\0');
+  key += scope.car.str();
+  key.push_back('\0');
+  return key + scope.key.str();
+}
+
 KeyValue Sealed(Kind kind, std::string key, std::string body) {
   body += Checksum(kind, key, body);
   return {kind, std::move(key), std::move(body)};
@@ -155,6 +183,19 @@ KeyValue EncodeCommand(const CommandRecord& record) {
   PutNumber(body, static_cast<uint64_t>(record.reason), 2);
   body += record.payload;
   return Sealed(Kind::kCommand, KeyPrefix(record.ref) + record.id.ToBytes(), std::move(body));
+}
+
+KeyValue EncodeBlock(const BlockRecord& record) {
+  const Block& block = record.block;
+  std::string body(1, kFormat);
+  PutTime(body, block.changed_at);
+  PutNumber(body, block.lifted ? 1 : 0, 1);
+  PutNumber(body, static_cast<uint64_t>(block.cause), 1);
+  const std::string command = block.command ? block.command->ToBytes() : "";
+  PutNumber(body, command.size(), 1);
+  body += command;
+  body += block.note;
+  return Sealed(Kind::kBlock, BlockKey(block.scope), std::move(body));
 }
 
 std::optional<Record> DecodeState(const ParsedKey& key, Cursor& cursor) {
@@ -217,7 +258,39 @@ std::optional<Record> DecodeCommand(const ParsedKey& key, Cursor& cursor) {
   return record;
 }
 
-std::optional<Record> DecodeBody(Kind kind, const ParsedKey& key, Cursor& cursor) {
+std::optional<Record> DecodeBlock(const BlockScope& scope, Cursor& cursor) {
+  Block block;
+  block.scope = scope;
+  block.changed_at = cursor.Time();
+  const uint64_t lifted = cursor.Number(1);
+  const int cause = static_cast<int>(cursor.Number(1));
+  const size_t command_bytes = static_cast<size_t>(cursor.Number(1));
+  const std::string_view command = cursor.Take(command_bytes);
+  block.note = cursor.Rest();
+  block.lifted = lifted == 1;
+  if (command_bytes > 0) {
+    block.command = CommandId::FromBytes(command);
+  }
+  if (!cursor.ok() || lifted > 1 || !v1::BlockCause_IsValid(cause) ||
+      block.command.has_value() != (command_bytes > 0)) {
+    return std::nullopt;
+  }
+  block.cause = static_cast<v1::BlockCause>(cause);
+  // The wire's own rules hold for what is kept, too.
+  return BlockFromWire(BlockToWire(block)) ? std::optional<Record>(BlockRecord{std::move(block)})
+                                           : std::nullopt;
+}
+
+std::optional<Record> DecodeBody(Kind kind, std::string_view bytes, Cursor& cursor) {
+  if (kind == Kind::kBlock) {
+    const std::optional<BlockScope> scope = ParseBlockKey(bytes);
+    return scope ? DecodeBlock(*scope, cursor) : std::nullopt;
+  }
+  const std::optional<ParsedKey> parsed = ParseKey(bytes);
+  if (!parsed) {
+    return std::nullopt;
+  }
+  const ParsedKey& key = *parsed;
   switch (kind) {
     case Kind::kState:
       return DecodeState(key, cursor);
@@ -227,6 +300,8 @@ std::optional<Record> DecodeBody(Kind kind, const ParsedKey& key, Cursor& cursor
       return DecodePresence(key, cursor);
     case Kind::kCommand:
       return DecodeCommand(key, cursor);
+    case Kind::kBlock:
+      break;
   }
   return std::nullopt;
 }
@@ -243,11 +318,18 @@ KeyValue Encode(const Record& record) {
   if (const auto* presence = std::get_if<PresenceRecord>(&record)) {
     return EncodePresence(*presence);
   }
+  if (const auto* block = std::get_if<BlockRecord>(&record)) {
+    return EncodeBlock(*block);
+  }
   return EncodeCommand(std::get<CommandRecord>(record));
 }
 
 std::string EncodeKey(const EraseCommand& erase) {
   return KeyPrefix(erase.ref) + erase.id.ToBytes();
+}
+
+std::string EncodeKey(const EraseBlock& erase) {
+  return BlockKey(erase.scope);
 }
 
 std::string KeyPrefix(const CarRef& ref) {
@@ -260,8 +342,9 @@ std::string KeyPrefix(const CarRef& ref) {
 }
 
 Result<Record> Decode(Kind kind, std::string_view key, std::string_view value) {
-  const std::optional<ParsedKey> parsed = ParseKey(key);
-  if (!parsed) {
+  const bool named =
+      kind == Kind::kBlock ? ParseBlockKey(key).has_value() : ParseKey(key).has_value();
+  if (!named) {
     return Fail(v1::REASON_MALFORMED, "the key does not begin with a fleet and a car");
   }
   if (value.size() < 1 + kChecksumBytes) {
@@ -278,7 +361,7 @@ Result<Record> Decode(Kind kind, std::string_view key, std::string_view value) {
                                           ", this software reads format 1");
   }
   Cursor cursor(body.substr(1));
-  std::optional<Record> record = DecodeBody(kind, *parsed, cursor);
+  std::optional<Record> record = DecodeBody(kind, key, cursor);
   if (!record || !cursor.ok()) {
     return Fail(v1::REASON_MALFORMED, "the record's fields are not those of its kind");
   }

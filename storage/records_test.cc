@@ -29,8 +29,46 @@ std::vector<Record> OneOfEach() {
   command.state = v1::RECEIPT_STATE_EXPIRED;
   command.reason = v1::REASON_EXPIRED;
   command.payload = "P";
+  Block owners;
+  owners.scope = {command.lane, ref.fleet, ref.car};
+  owners.changed_at = time;
+  owners.cause = v1::BLOCK_CAUSE_OWNER;
+  owners.note = "n";
+  owners.command = command.id;
+  Block everywhere;
+  everywhere.scope.key = command.lane;
+  everywhere.lifted = true;
+  everywhere.changed_at = time;
+  everywhere.cause = v1::BLOCK_CAUSE_ADMINISTRATOR;
   return {StateRecord{ref, Group::kEnergy, time, std::string("ab\0c", 4)},
-          RingRecord{ref, 3, time, "ring"}, PresenceRecord{ref, time, ""}, command};
+          RingRecord{ref, 3, time, "ring"},
+          PresenceRecord{ref, time, ""},
+          command,
+          BlockRecord{owners},
+          BlockRecord{everywhere}};
+}
+
+// A block record with a checksum that fits and whatever bytes.
+Result<Record> DecodeBlockBytes(std::string key, const std::string& body) {
+  // The checksum is taken from a record whose value is this body: the kind, key and body decide it.
+  uint32_t crc = ~uint32_t{0};
+  std::string all(1, static_cast<char>(Kind::kBlock));
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    all.push_back(static_cast<char>((key.size() >> static_cast<unsigned>(shift)) & 0xffU));
+  }
+  all += key + body;
+  for (const char byte : all) {
+    crc ^= static_cast<uint8_t>(byte);
+    for (int bit = 0; bit < 8; ++bit) {
+      crc = (crc & 1U) != 0 ? (crc >> 1) ^ 0x82f63b78U : crc >> 1;
+    }
+  }
+  crc = ~crc;
+  std::string value = body;
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    value.push_back(static_cast<char>((crc >> static_cast<unsigned>(shift)) & 0xffU));
+  }
+  return Decode(Kind::kBlock, key, value);
 }
 
 }  // namespace
@@ -56,7 +94,11 @@ TEST_CASE("records: the bytes are those of storage/README.md") {
         "64656d6f006361722d3100 010000018bcfe568000b498414\n"
         "64656d6f006361722d310001000220303132333435363738396162 "
         "016162636465666768696a6b6c6d6e6f70717273747541"
-        "00000000000000070000018bcfe568000000018bcfe5680506001050e6c9290f\n");
+        "00000000000000070000018bcfe568000000018bcfe5680506001050e6c9290f\n"
+        "64656d6f006361722d31006162636465666768696a6b6c6d6e6f70717273747541 "
+        "010000018bcfe56800000110010002203031323334353637383961626e50cb3000\n"
+        "00006162636465666768696a6b6c6d6e6f70717273747541 "
+        "010000018bcfe5680001020031639aef\n");
 }
 
 TEST_CASE("records: a flipped bit anywhere in key or value, and a value cut short, are found") {
@@ -85,6 +127,27 @@ TEST_CASE("records: a value under the key of another car or another kind is refu
   const KeyValue bytes = Encode(record);
   CHECK_FALSE(Decode(Kind::kPresence, KeyPrefix(Ref("demo", "car-2")), bytes.value).has_value());
   CHECK_FALSE(Decode(Kind::kRing, bytes.key, bytes.value).has_value());
+}
+
+TEST_CASE("records: a block that cannot be is refused though its checksum fits") {
+  const std::string key = std::string("f\0a\0", 4) + "abcdefghijklmnopqrstuA";
+  const std::string time("\0\0\1\0\0\0\0\0", 8);
+  const std::string format(1, '\1');
+  const std::string id(16, '\7');
+  using namespace std::string_literals;
+  CHECK(DecodeBlockBytes(key, format + time + "\0\2\0"s + "note").has_value());
+  CHECK(DecodeBlockBytes(key, format + time + "\0\1\x10"s + id).has_value());
+  CHECK_FALSE(DecodeBlockBytes(key, format + time + "\2\2\0"s).has_value());   // lifted
+  CHECK_FALSE(DecodeBlockBytes(key, format + time + "\0\0\0"s).has_value());   // cause
+  CHECK_FALSE(DecodeBlockBytes(key, format + time + "\0\x9\0"s).has_value());  // cause
+  CHECK_FALSE(DecodeBlockBytes(key, format + time + "\0\1\x5"s + id).has_value());
+  CHECK_FALSE(DecodeBlockBytes(key, format + time + "\0\1\x10"s + "short").has_value());
+  CHECK_FALSE(DecodeBlockBytes(key, format + time + "\0\2\0"s + std::string(65, 'x')));
+  CHECK_FALSE(DecodeBlockBytes("a", format + time + "\0\2\0"s).has_value());
+  // A car without its fleet.
+  CHECK_FALSE(DecodeBlockBytes(std::string("\0a\0", 3) + "abcdefghijklmnopqrstuA",
+                               format + time + "\0\2\0"s)
+                  .has_value());
 }
 
 TEST_CASE("records: no key of one car begins with the prefix of another") {

@@ -25,8 +25,9 @@ namespace {
 
 constexpr std::string_view kVersionKey = "schema_version";
 // By Kind, then meta.
-constexpr std::array<const char*, 5> kFamilies = {"state", "ring", "presence", "command", "meta"};
-constexpr size_t kMeta = 4;
+constexpr std::array<const char*, 6> kFamilies = {"state",   "ring",  "presence",
+                                                  "command", "block", "meta"};
+constexpr size_t kMeta = 5;
 constexpr size_t kCacheBytes = size_t{32} << 20;
 constexpr size_t kMemtableBytesMax = size_t{64} << 20;
 constexpr size_t kMemtableBytes = size_t{8} << 20;
@@ -191,6 +192,10 @@ struct RocksDbStore::Impl {
   ~Impl();
   Result<void> OpenDatabase();
   Result<void> CheckRoom() const;
+
+  rocksdb::ColumnFamilyHandle* Family(Kind kind) const {
+    return families.at(static_cast<size_t>(kind));
+  }
 };
 
 RocksDbStore::Impl::~Impl() {
@@ -277,30 +282,27 @@ Result<void> RocksDbStore::Commit(std::span<const Change> changes, Durability du
     static_cast<void>(impl_->database->Resume());  // the write below says whether it helped
   }
   rocksdb::WriteBatch batch;
-  rocksdb::Status status;
   for (const Change& change : changes) {
-    if (const auto* erase = std::get_if<EraseCommand>(&change)) {
-      status =
-          batch.Delete(impl_->families[static_cast<size_t>(Kind::kCommand)], EncodeKey(*erase));
-    } else {
-      const KeyValue bytes = std::visit(
-          [](const auto& one) -> KeyValue {
-            if constexpr (std::is_same_v<std::decay_t<decltype(one)>, EraseCommand>) {
-              return {};
-            } else {
-              return Encode(one);
-            }
-          },
-          change);
-      status = batch.Put(impl_->families[static_cast<size_t>(bytes.kind)], bytes.key, bytes.value);
-    }
+    const rocksdb::Status status = std::visit(
+        [&](const auto& one) {
+          using One = std::decay_t<decltype(one)>;
+          if constexpr (std::is_same_v<One, EraseCommand>) {
+            return batch.Delete(impl_->Family(Kind::kCommand), EncodeKey(one));
+          } else if constexpr (std::is_same_v<One, EraseBlock>) {
+            return batch.Delete(impl_->Family(Kind::kBlock), EncodeKey(one));
+          } else {
+            const KeyValue bytes = Encode(one);
+            return batch.Put(impl_->Family(bytes.kind), bytes.key, bytes.value);
+          }
+        },
+        change);
     if (!status.ok()) {
       return Unavailable("a batch could not be put together: " + status.ToString());
     }
   }
   rocksdb::WriteOptions options;
   options.sync = durability == Durability::kDurable;
-  status = impl_->database->Write(options, &batch);
+  const rocksdb::Status status = impl_->database->Write(options, &batch);
   impl_->failed = !status.ok();
   if (!status.ok()) {
     return Unavailable("writing to the store " + impl_->path + " failed: " + status.ToString() +

@@ -98,6 +98,29 @@ void PutBehind(const fs::path& path, const std::string& family, const std::strin
   delete database;
 }
 
+// Takes a family away: the store is then as software that did not know it left it.
+void DropBehind(const fs::path& path, const std::string& family) {
+  const rocksdb::DBOptions options;
+  std::vector<std::string> names;
+  REQUIRE(rocksdb::DB::ListColumnFamilies(options, path.string(), &names).ok());
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  for (const std::string& name : names) {
+    descriptors.emplace_back(name, rocksdb::ColumnFamilyOptions());
+  }
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* database = nullptr;
+  REQUIRE(rocksdb::DB::Open(options, path.string(), descriptors, &handles, &database).ok());
+  bool dropped = false;
+  for (rocksdb::ColumnFamilyHandle* handle : handles) {
+    if (handle->GetName() == family) {
+      dropped = database->DropColumnFamily(handle).ok();
+    }
+    database->DestroyColumnFamilyHandle(handle);
+  }
+  delete database;
+  REQUIRE(dropped);
+}
+
 }  // namespace
 
 TEST_CASE("rocksdb store: its folder is readable by its user alone") {
@@ -210,6 +233,28 @@ TEST_CASE("rocksdb store: a log torn in its last record opens with all commits b
   const auto store = Open(folder.Options());
   CHECK(Read(*store, Kind::kState).good == 1);
   CHECK(Read(*store, Kind::kPresence).good == 0);
+}
+
+TEST_CASE("rocksdb store: one made before there were blocks opens, keeps its records, takes them") {
+  const Folder folder;
+  {
+    const auto store = Open(folder.Options());
+    REQUIRE(store->Commit(std::vector<Change>{State(Group::kBody)}, Durability::kDurable));
+  }
+  DropBehind(folder.Options().path, "block");
+  Block block;
+  block.scope.key = KeyId::Parse("abcdefghijklmnopqrstuA").value();
+  block.changed_at = {7};
+  block.cause = v1::BLOCK_CAUSE_ADMINISTRATOR;
+  {
+    const auto store = Open(folder.Options());
+    CHECK(Read(*store, Kind::kState).good == 1);
+    CHECK(Read(*store, Kind::kBlock).good == 0);
+    REQUIRE(store->Commit(std::vector<Change>{BlockRecord{block}}, Durability::kDurable));
+  }
+  const auto store = Open(folder.Options());
+  CHECK(Read(*store, Kind::kState).good == 1);
+  CHECK(Read(*store, Kind::kBlock).good == 1);
 }
 
 }  // namespace latchkey::storage

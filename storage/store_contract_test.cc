@@ -38,6 +38,20 @@ Change Held(const CarRef& ref, char fill, uint64_t order) {
   return record;
 }
 
+Change Blocked(std::string_view key, std::string_view fleet, std::string_view car, int64_t at) {
+  Block block;
+  block.scope.key = KeyId::Parse(key).value();
+  if (!fleet.empty()) {
+    block.scope.fleet = FleetId::Parse(fleet).value();
+  }
+  if (!car.empty()) {
+    block.scope.car = CarId::Parse(car).value();
+  }
+  block.changed_at = {at};
+  block.cause = v1::BLOCK_CAUSE_ADMINISTRATOR;
+  return BlockRecord{block};
+}
+
 // A store that can be stopped and started on the same bytes.
 class Engine {
  public:
@@ -109,6 +123,11 @@ std::string Shown(const Record& record) {
   if (const auto* presence = std::get_if<PresenceRecord>(&record)) {
     return presence->ref.ToText() + " present " + presence->payload;
   }
+  if (const auto* block = std::get_if<BlockRecord>(&record)) {
+    const BlockScope& scope = block->block.scope;
+    return scope.key.str() + "@" + scope.fleet.str() + "/" + scope.car.str() + " " +
+           std::to_string(block->block.changed_at.ms);
+  }
   const auto& command = std::get<CommandRecord>(record);
   return command.ref.ToText() + " #" + std::to_string(command.order) + " " + command.payload;
 }
@@ -156,6 +175,32 @@ TEST_CASE("store: a record replaces the one of its key, and a command can be for
         Durability::kDurable));
     CHECK(Read(store, Kind::kState) == "f/a/body=new; ");
     CHECK(Read(store, Kind::kCommand) == "f/a #2 y; ");
+  }
+}
+
+TEST_CASE("store: what is known of a denied key is kept per scope, replaced and forgotten") {
+  constexpr std::string_view kOne = "abcdefghijklmnopqrstuA";
+  constexpr std::string_view kOther = "abcdefghijklmnopqrstuQ";
+  for (const auto& engine : Engines()) {
+    const std::vector<Change> changes = {Blocked(kOne, "", "", 1), Blocked(kOne, "f", "", 2),
+                                         Blocked(kOne, "f", "a", 3), Blocked(kOther, "f", "a", 4)};
+    REQUIRE(engine->store().Commit(changes, Durability::kDurable));
+    engine->Restart();
+    Store& store = engine->store();
+    const std::string everywhere = std::string(kOne) + "@/ 1; ";
+    const std::string fleet = std::string(kOne) + "@f/ 2; ";
+    const std::string other = std::string(kOther) + "@f/a 4; ";
+    CHECK(Read(store, Kind::kBlock) == everywhere + fleet + std::string(kOne) + "@f/a 3; " + other);
+    CHECK(Read(store, Kind::kBlock, Ref("f", "a")) == std::string(kOne) + "@f/a 3; " + other);
+    BlockScope scope;
+    scope.key = KeyId::Parse(kOne).value();
+    scope.fleet = FleetId::Parse("f").value();
+    REQUIRE(store.Commit(std::vector<Change>{EraseBlock{scope}, Blocked(kOne, "f", "a", 9)},
+                         Durability::kDurable));
+    engine->Restart();
+    CHECK(Read(engine->store(), Kind::kBlock) ==
+          everywhere + std::string(kOne) + "@f/a 9; " + other);
+    CHECK(Read(engine->store(), Kind::kCommand) == "");
   }
 }
 

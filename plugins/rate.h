@@ -23,11 +23,17 @@ struct Rate {
   bool operator==(const Rate&) const = default;
 };
 
-// "PER_SECOND:BURST", for example "0.2:5", or "off". Error REASON_MALFORMED with what is wrong.
+inline constexpr double kRateMax = 1'000'000;  // per second and burst
+
+// "PER_SECOND:BURST", for example "0.2:5", or "off". Both are decimal numbers up to kRateMax,
+// PER_SECOND above 0, BURST at least 1 (else nothing would ever pass). Error REASON_MALFORMED with
+// what is wrong.
 Result<Rate> ParseRate(std::string_view text);
 
-// Not thread-safe. A bucket costs about 150 bytes. When `names_max` names are held, the one used
-// longest ago is forgotten (it begins full again), so a flood of names costs time for nobody else.
+// Not thread-safe. A bucket costs about 250 bytes. When `names_max` (at least 1) names are held,
+// the one used longest ago is forgotten (it begins full again), so a flood of names costs time for
+// nobody else. A name that is held costs no allocation. When `now` goes back, time stands still for
+// a bucket: nothing is taken away, nothing flows in.
 class RateLimiter {
  public:
   RateLimiter(Rate rate, size_t names_max) : rate_(rate), names_max_(names_max) {}
@@ -46,6 +52,10 @@ class RateLimiter {
     std::list<std::string>::iterator place;  // in used_
   };
 
+  // What `bucket` holds at `now`.
+  double TokensOf(const Bucket& bucket, Instant now) const;
+  Bucket& BucketOf(std::string_view name, Instant now);
+
   struct Hash {
     using is_transparent = void;
 
@@ -59,8 +69,8 @@ class RateLimiter {
 };
 
 // The name an address is counted under: IPv4 whole, IPv6 by its first 64 bits (what one subscriber
-// line has),
-// "::ffff:" taken off; anything else as it is.
+// line has) as "2001:db8:0:1::/64", IPv4 inside IPv6 ("::ffff:192.0.2.1") as IPv4, a zone ("%eth0")
+// taken off; anything else as it is.
 std::string RateName(std::string_view address);
 
 }  // namespace latchkey

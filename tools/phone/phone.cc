@@ -17,7 +17,6 @@ namespace {
 constexpr int kFirstRefusal = 0x80;
 constexpr int kQuotaExceeded = 0x97;
 constexpr Duration kShortLife = std::chrono::seconds(30);
-constexpr size_t kAnswerBytesMax = 32768;
 constexpr size_t kPresenceBytesMax = 256;
 
 Instant Soonest(std::optional<Instant> a, Instant b) {
@@ -46,6 +45,10 @@ Phone::Receipt OwnWord(const CarRef& ref, const CommandId& id, v1::ReceiptState 
   return receipt;
 }
 
+CarRef RefOf(std::string_view fleet, std::string_view car) {
+  return {FleetId::Parse(fleet).value_or(FleetId()), CarId::Parse(car).value_or(CarId())};
+}
+
 }  // namespace
 
 Phone::Phone(PrivateKey key, std::string label, std::vector<Pairing> pairings,
@@ -55,6 +58,7 @@ Phone::Phone(PrivateKey key, std::string label, std::vector<Pairing> pairings,
   for (Pairing& pairing : pairings) {
     const CarRef ref = pairing.ref;
     cars_.insert_or_assign(ref, CarView{std::move(pairing), {}, {}});
+    listening_[ref].watched = limits_.watch_all;
   }
 }
 
@@ -71,6 +75,11 @@ std::optional<Instant> Phone::NextDeadline() const {
     next = Soonest(next, claiming_->subscribed ? std::min(claiming_->next, claiming_->until)
                                                : claiming_->until);
   }
+  for (const auto& [ref, listening] : listening_) {
+    if (connected_ && listening.again_at) {
+      next = Soonest(next, *listening.again_at);
+    }
+  }
   return next;
 }
 
@@ -86,68 +95,6 @@ std::optional<Duration> Phone::DefaultLifetime(const ActionFacts& action) {
   const bool brief = action.command_class == v1::COMMAND_CLASS_OPEN ||
                      action.command_class == v1::COMMAND_CLASS_SIGNAL;
   return brief ? std::min(action.lifetime_max, kShortLife) : action.lifetime_max;
-}
-
-void Phone::On(const Connected& /*input*/, const Now& /*now*/, Effects& out) {
-  connected_ = true;
-  asked_.clear();
-  unanswered_.clear();
-  for (const auto& [ref, car] : cars_) {
-    SubscribeCar(ref, out);
-  }
-  if (claiming_) {
-    claiming_->subscribed = false;
-    Ask({PairingAnswerTopic(claiming_->offer.ref, id_)}, out);
-  }
-}
-
-void Phone::On(const Disconnected& /*input*/, const Now& /*now*/, Effects& /*out*/) {
-  connected_ = false;
-  asked_.clear();
-  unanswered_.clear();
-  if (claiming_) {
-    claiming_->subscribed = false;
-  }
-}
-
-// Answers come in the order of the questions. What waited for its receipt lane goes out when the
-// lane is there: a receipt that nobody hears is lost.
-void Phone::On(const Subscribed& input, const Now& now, Effects& out) {
-  if (asked_.empty()) {
-    return;
-  }
-  const std::vector<std::string> filters = std::move(asked_.front());
-  asked_.pop_front();
-  for (size_t i = 0; i < filters.size(); ++i) {
-    const int code = i < input.reason_codes.size() ? input.reason_codes[i] : kFirstRefusal;
-    const std::optional<Filter> filter = ParseFilter(filters[i]);
-    if (!filter || !filter->fleet || !filter->car) {
-      continue;
-    }
-    const CarRef ref{FleetId::Parse(*filter->fleet).value_or(FleetId()),
-                     CarId::Parse(*filter->car).value_or(CarId())};
-    if (code >= kFirstRefusal) {
-      out.emplace_back(
-          Failed{ref,
-                 {v1::REASON_NOT_ALLOWED, "the broker does not let this phone listen to " +
-                                              filters[i] + ": its key is not on the ring of car " +
-                                              ref.ToText() + "; pair again"},
-                 code,
-                 filters[i]});
-      continue;
-    }
-    if (claiming_ && filters[i] == PairingAnswerTopic(claiming_->offer.ref, id_)) {
-      claiming_->subscribed = true;
-      SendClaim(now, out);
-    }
-    if (filters[i] == ReceiptTopic(ref, id_)) {
-      for (auto& [id, open] : open_) {
-        if (open.ref == ref && !(open.expires_at && now.wall >= *open.expires_at)) {
-          SendCommand(id, open, now, out);
-        }
-      }
-    }
-  }
 }
 
 void Phone::On(const Published& input, const Now& now, Effects& out) {
@@ -190,24 +137,29 @@ void Phone::On(const Arrived& input, const Now& now, Effects& out) {
     out.emplace_back(Ignored{input.publish.topic, {v1::REASON_UNKNOWN_TOPIC, "no such topic"}});
     return;
   }
-  if (topic->kind == TopicKind::kPairingAnswer) {
+  const auto found = cars_.find(RefOf(topic->fleet, topic->car));
+  if (topic->kind == TopicKind::kPairingAnswer && topic->lane == id_.str()) {
     OnAnswer(input.publish, out);
     return;
   }
-  const auto found = cars_.find(CarRef{FleetId::Parse(topic->fleet).value_or(FleetId()),
-                                       CarId::Parse(topic->car).value_or(CarId())});
   if (found == cars_.end()) {
     return;
   }
+  const auto listening = listening_.find(found->first);
+  const bool watched = listening != listening_.end() && listening->second.watched;
   switch (topic->kind) {
     case TopicKind::kState:
-      OnState(found->second, input.publish, topic->group, out);
+      if (watched) {
+        OnState(found->second, input.publish, topic->group, out);
+      }
       break;
     case TopicKind::kPresence:
-      OnPresence(found->second, input.publish, out);
+      if (watched) {
+        OnPresence(found->second, input.publish, out);
+      }
       break;
     case TopicKind::kKeyRing:
-      OnRing(found->second, input.publish, out);
+      OnRing(found->second, input.publish.topic, input.publish.payload, out);
       break;
     case TopicKind::kReceipt:
       OnReceipt(found->second, input.publish, now, out);
@@ -218,19 +170,6 @@ void Phone::On(const Arrived& input, const Now& now, Effects& out) {
     case TopicKind::kCertificate:
     case TopicKind::kCertificateRequest:
       break;
-  }
-}
-
-void Phone::On(const Pair& input, const Now& now, Effects& out) {
-  claiming_ = Claiming{input.offer,
-                       input.nonce,
-                       MakeClaim(input.offer, key_.Public(), input.nonce, label_),
-                       now.mono + kOfferLifetime,
-                       now.mono,
-                       limits_.claim_first,
-                       false};
-  if (connected_) {
-    Ask({PairingAnswerTopic(input.offer.ref, id_)}, out);
   }
 }
 
@@ -272,12 +211,8 @@ void Phone::On(const Send& input, const Now& now, Effects& out) {
             now.mono,  now.mono + limits_.resend_first, limits_.resend_first};
   out.emplace_back(Began{input.ref, request.id, request.expires_at});
   Open& kept = open_.insert_or_assign(request.id, std::move(open)).first->second;
-  const bool waits_for_lane =
-      std::any_of(asked_.begin(), asked_.end(), [&](const std::vector<std::string>& filters) {
-        return std::find(filters.begin(), filters.end(), ReceiptTopic(input.ref, id_)) !=
-               filters.end();
-      });
-  if (connected_ && !waits_for_lane) {
+  Listen(input.ref, false, out);
+  if (connected_ && !WaitsForLane(input.ref)) {
     SendCommand(request.id, kept, now, out);
   }
 }
@@ -295,6 +230,14 @@ void Phone::On(const Tick& /*input*/, const Now& now, Effects& out) {
   } else if (claiming_ && claiming_->subscribed && now.mono >= claiming_->next) {
     SendClaim(now, out);
   }
+  if (connected_) {
+    ListenAgain(now, out);
+  }
+  CloseOverdue(now, out);
+}
+
+// Sends again what is due, and ends what nobody has answered.
+void Phone::CloseOverdue(const Now& now, Effects& out) {
   std::vector<CommandId> over;
   for (auto& [id, open] : open_) {
     if (now.mono < open.next) {
@@ -324,23 +267,6 @@ void Phone::On(const Tick& /*input*/, const Now& now, Effects& out) {
     }
     Close(id, std::move(receipt), out);
   }
-}
-
-void Phone::Ask(std::vector<std::string> filters, Effects& out) {
-  asked_.push_back(filters);
-  out.emplace_back(Subscribe{std::move(filters)});
-}
-
-void Phone::SubscribeCar(const CarRef& ref, Effects& out) {
-  const std::string base = "lk/1/" + ref.ToText() + "/";
-  Ask({ReceiptTopic(ref, id_), KeyRingTopic(ref), PresenceTopic(ref), base + "state/+"}, out);
-}
-
-void Phone::SendClaim(const Now& now, Effects& out) {
-  out.emplace_back(
-      Publish{PairingTopic(claiming_->offer.ref, id_), claiming_->claim, 1, Retain::kNo, 0});
-  claiming_->next = now.mono + claiming_->step;
-  claiming_->step = std::min(claiming_->step * 2, limits_.claim_max);
 }
 
 void Phone::SendCommand(const CommandId& id, Open& open, const Now& now, Effects& out) {
@@ -390,23 +316,6 @@ void Phone::OnPresence(CarView& car, const Publish& publish, Effects& out) {
   out.emplace_back(PresenceChanged{car.pairing.ref, publish.retain == Retain::kYes});
 }
 
-void Phone::OnRing(CarView& car, const Publish& publish, Effects& out) {
-  Result<KeyRing> ring = OpenKeyRingOf(publish.payload, car.pairing.car_key);
-  if (ring && ring->ref != car.pairing.ref) {
-    ring = Fail(v1::REASON_WRONG_CAR, "the ring is another car's");
-  }
-  if (!ring) {
-    out.emplace_back(Ignored{publish.topic, std::move(ring.error())});
-    return;
-  }
-  if (ring->version <= car.pairing.ring.version) {
-    return;  // never back
-  }
-  car.pairing.ring = std::move(*ring);
-  car.pairing.signed_ring = publish.payload;
-  out.emplace_back(Learned{car.pairing.ref, false, car.pairing.ring.Find(id_) != nullptr});
-}
-
 void Phone::OnReceipt(CarView& car, const Publish& publish, const Now& now, Effects& out) {
   Result<Outcome> outcome = OpenReceipt(publish.payload, car.pairing.ref, car.pairing.car_key);
   if (!outcome) {
@@ -437,43 +346,6 @@ void Phone::OnReceipt(CarView& car, const Publish& publish, const Now& now, Effe
     open.next = std::min(open.next, now.mono + (*open.expires_at - now.wall));
   }
   out.emplace_back(std::move(receipt));
-}
-
-void Phone::OnAnswer(const Publish& publish, Effects& out) {
-  if (!claiming_ || publish.topic != PairingAnswerTopic(claiming_->offer.ref, id_)) {
-    return;
-  }
-  const CarRef ref = claiming_->offer.ref;
-  const std::optional<v1::PairingAnswer> answer =
-      FromWire<v1::PairingAnswer>(publish.payload, kAnswerBytesMax);
-  Result<Paired> paired =
-      CheckAnswer(publish.payload, claiming_->offer, key_.Public(), claiming_->nonce, label_);
-  if (!paired) {
-    // Only the car's own no ends the claim; anything else may be anybody's noise on the lane.
-    const bool said_no =
-        answer && answer->nonce() == claiming_->nonce && answer->reason() != v1::REASON_UNSPECIFIED;
-    if (said_no) {
-      claiming_.reset();
-      out.emplace_back(Failed{ref, std::move(paired.error()), 0, {}});
-    } else {
-      out.emplace_back(Ignored{publish.topic, std::move(paired.error())});
-    }
-    return;
-  }
-  Pairing pairing{ref,
-                  claiming_->offer.host,
-                  claiming_->offer.port,
-                  claiming_->offer.cell,
-                  paired->car_key,
-                  paired->car_certificate,
-                  std::move(paired->ring),
-                  answer->key_ring().SerializeAsString()};
-  claiming_.reset();
-  cars_.insert_or_assign(ref, CarView{std::move(pairing), {}, {}});
-  out.emplace_back(Learned{ref, true, true});
-  if (connected_) {
-    SubscribeCar(ref, out);
-  }
 }
 
 }  // namespace latchkey::tools

@@ -1,6 +1,7 @@
-// The reference phone: pairs with cars, sends commands and keeps resending the same bytes until
-// somebody who may say so tells what became of them, and keeps what its cars last said with the
-// time they observed it. Pure: time and randomness come in, what to send comes out. One thread.
+// The reference phone: pairs with cars or accepts invitations, sends commands and keeps resending
+// the same bytes until somebody who may say so tells what became of them, keeps what its cars last
+// said with the time they observed it, and tells its person of every change of a car's keys. Pure:
+// time and randomness come in, what to send comes out. One thread.
 #pragma once
 
 #include <array>
@@ -8,6 +9,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -16,6 +18,7 @@
 #include "latchkey/v1/state.pb.h"
 #include "proto/command.h"
 #include "proto/crypto.h"
+#include "proto/invite.h"
 #include "proto/keyring.h"
 #include "proto/message.h"
 #include "proto/pairing.h"
@@ -36,9 +39,16 @@ struct PhoneLimits {
   Duration last_word = std::chrono::seconds(5);  // wait after expiry for a final receipt
   Duration claim_first = std::chrono::seconds(2);
   Duration claim_max = std::chrono::seconds(10);
+  Duration listen_again_first = std::chrono::seconds(2);  // after a refused subscription
+  Duration listen_again_max = std::chrono::seconds(10);   // doubling up to this
+  // True: listens to all its cars all the time. False, for a key of hundreds of cars: listens to a
+  // car from Watch until Unwatch, and while a command to it is open to its receipts and ring.
+  bool watch_all = true;
 };
 
-// A car this phone holds a key to. What a phone must keep in lasting storage, beside its own key.
+// A car this phone holds a key to, or was promised one. What a phone must keep in lasting storage,
+// beside its own key. After Accept and until the car has said who is on its ring, `ring.version` is
+// 0 and `ring.keys`, `car_certificate` and `signed_ring` are empty; `car_key` is the invitation's.
 struct Pairing {
   CarRef ref;
   std::string host;  // broker for phones
@@ -55,6 +65,9 @@ struct CarView {
   Pairing pairing;
   std::array<std::optional<v1::StateGroup>, kGroupCount> groups;
   std::optional<v1::Presence> presence;
+  // The car, or who speaks for it without proof, said that this phone's key is off the ring, and
+  // nothing signed has said otherwise since.
+  bool told_removed = false;
 };
 
 class Phone {
@@ -87,6 +100,30 @@ class Phone {
     std::string nonce;
   };
 
+  // The person took an invitation (proto/invite.h): adds a pairing without a ring, whose car is
+  // believed by the invitation's key alone, and listens until the car says that the key is on it.
+  // An invitation for a car that is held already with the same key renews host, port and cell; with
+  // another key it is refused (Failed, REASON_BAD_CERTIFICATE).
+  struct Accept {
+    Invitation invitation;
+  };
+
+  // The person wants no more to do with this car: drops pairing and open commands, says nothing.
+  struct Forget {
+    CarRef ref;
+  };
+
+  // Listen to this car: state, presence, ring, receipts and notices. Nothing new if it does.
+  struct Watch {
+    CarRef ref;
+  };
+
+  // Listen no more: what the broker still sends of it in this connection is not looked at, but for
+  // receipts and the ring.
+  struct Unwatch {
+    CarRef ref;
+  };
+
   // The person wants something done. `random` is 10 random bytes for the command's id.
   struct Send {
     CarRef ref;
@@ -98,8 +135,8 @@ class Phone {
   // NextDeadline() is due.
   struct Tick {};
 
-  using Input =
-      std::variant<Connected, Disconnected, Subscribed, Published, Arrived, Pair, Send, Tick>;
+  using Input = std::variant<Connected, Disconnected, Subscribed, Published, Arrived, Pair, Accept,
+                             Forget, Watch, Unwatch, Send, Tick>;
 
   // --- What a phone does and says.
 
@@ -123,11 +160,22 @@ class Phone {
     bool final = false;
   };
 
-  // Store the pairing: new, or with a newer ring.
+  // Store the pairing: new, or with a newer ring. After Accept it is {false, false}, then, when
+  // the car names this phone, {true, true}.
   struct Learned {
     CarRef ref;
-    bool paired_now = false;
-    bool on_ring = true;  // false: the ring no longer names this phone
+    bool paired_now = false;  // a Pair was answered, or the ring names this phone and did not
+    bool on_ring = true;      // false: the ring does not name this phone, or not any more
+  };
+
+  // Between the ring held before and the one learned just now (after Learned, when a ring was
+  // held): for the person, who hears of every enrolment whoever did it.
+  struct RingChanged {
+    CarRef ref;
+    uint64_t version = 0;          // of the new ring
+    std::vector<RingKey> added;    // as they are now
+    std::vector<RingKey> removed;  // as they were
+    std::vector<RingKey> changed;  // as they are now: role, rights, times or label differ
   };
 
   struct StateChanged {
@@ -141,7 +189,9 @@ class Phone {
     bool retained = false;
   };
 
-  // A Pair or Send that came to nothing, or a filter the broker refused (then `filter` says which).
+  // A Pair, Accept or Send that came to nothing, or a filter the broker refused (then `filter` says
+  // which). A refused filter is asked for again until it is granted; it is told once until then,
+  // and not at all while the car has never named this phone.
   struct Failed {
     CarRef ref;
     Error error;
@@ -155,8 +205,8 @@ class Phone {
     Error error;
   };
 
-  using Effect = std::variant<Publish, Subscribe, Began, Receipt, Learned, StateChanged,
-                              PresenceChanged, Failed, Ignored>;
+  using Effect = std::variant<Publish, Subscribe, Began, Receipt, Learned, RingChanged,
+                              StateChanged, PresenceChanged, Failed, Ignored>;
   using Effects = std::vector<Effect>;
 
   // `label` is how the car's ring shall call this phone, at most kLabelBytesMax.
@@ -207,31 +257,55 @@ class Phone {
     bool subscribed = false;
   };
 
+  // How it stands with the subscriptions of one car.
+  struct Listening {
+    bool watched = false;  // to everything; else for the open commands
+    bool asked_lanes = false;
+    bool asked_state = false;
+    std::vector<std::string> again;  // refused: to be asked for at `again_at`
+    std::optional<Instant> again_at;
+    Duration step{0};
+    std::set<std::string> told;  // refused filters the person has heard of
+  };
+
   void On(const Connected& input, const Now& now, Effects& out);
   void On(const Disconnected& input, const Now& now, Effects& out);
   void On(const Subscribed& input, const Now& now, Effects& out);
   void On(const Published& input, const Now& now, Effects& out);
   void On(const Arrived& input, const Now& now, Effects& out);
   void On(const Pair& input, const Now& now, Effects& out);
+  void On(const Accept& input, const Now& now, Effects& out);
+  void On(const Forget& input, const Now& now, Effects& out);
+  void On(const Watch& input, const Now& now, Effects& out);
+  void On(const Unwatch& input, const Now& now, Effects& out);
   void On(const Send& input, const Now& now, Effects& out);
   void On(const Tick& input, const Now& now, Effects& out);
 
   void Ask(std::vector<std::string> filters, Effects& out);
-  void SubscribeCar(const CarRef& ref, Effects& out);
+  void Listen(const CarRef& ref, bool watch, Effects& out);
+  void Refused(const CarRef& ref, const std::string& filter, int code, const Now& now,
+               Effects& out);
+  void Granted(const CarRef& ref, const std::string& filter, const Now& now, Effects& out);
+  void ListenAgain(const Now& now, Effects& out);
+  bool HasOpen(const CarRef& ref) const;
+  bool WaitsForLane(const CarRef& ref) const;
+  void CloseOverdue(const Now& now, Effects& out);
   void SendClaim(const Now& now, Effects& out);
   void SendCommand(const CommandId& id, Open& open, const Now& now, Effects& out);
   void Close(const CommandId& id, Receipt receipt, Effects& out);
-  void OnRing(CarView& car, const Publish& publish, Effects& out);
+  void OnRing(CarView& car, const std::string& topic, const std::string& signed_ring, Effects& out);
   void OnState(CarView& car, const Publish& publish, Group group, Effects& out);
   void OnPresence(CarView& car, const Publish& publish, Effects& out);
   void OnReceipt(CarView& car, const Publish& publish, const Now& now, Effects& out);
   void OnAnswer(const Publish& publish, Effects& out);
+  void OnNotice(CarView& car, const Publish& publish, Effects& out);
 
   PrivateKey key_;
   KeyId id_;
   std::string label_;
   PhoneLimits limits_;
   std::map<CarRef, CarView> cars_;
+  std::map<CarRef, Listening> listening_;  // cars that are listened to, in this connection
   std::map<CommandId, Open> open_;
   std::optional<Claiming> claiming_;
   bool connected_ = false;

@@ -36,7 +36,7 @@ class Story {
 
   void Connect() {
     Step(Phone::Connected{});
-    Step(Phone::Subscribed{{1, 1, 1, 1}});
+    Step(Phone::Subscribed{{1, 1, 1, 1, 1}});
     said_.clear();
   }
 
@@ -86,6 +86,7 @@ class Story {
   Now now{kNow, Instant{1000}};
   CommandId last_id;
   std::string last_payload;
+  Phone::RingChanged last_change;
 
  private:
   Phone MakePhone() {
@@ -121,6 +122,10 @@ class Story {
     } else if (const auto* learned = std::get_if<Phone::Learned>(&effect)) {
       word = std::string(learned->paired_now ? "paired" : "ring") +
              (learned->on_ring ? "" : " without this phone");
+    } else if (const auto* change = std::get_if<Phone::RingChanged>(&effect)) {
+      word = "change +" + std::to_string(change->added.size()) + " -" +
+             std::to_string(change->removed.size()) + " ~" + std::to_string(change->changed.size());
+      last_change = *change;
     } else if (const auto* failure = std::get_if<Phone::Failed>(&effect)) {
       word = "failed " + testing::Said(failure->error.reason);
     } else if (const auto* ignored = std::get_if<Phone::Ignored>(&effect)) {
@@ -238,17 +243,27 @@ TEST_CASE("phone: what is asked for without a connection goes out when the recei
   s.Sends(Lock);
   CHECK(s.Said() == "began");
   s.Step(Phone::Connected{});
-  CHECK(s.Said() == "subscribe 4");
-  s.Step(Phone::Subscribed{{1, 1, 1, 1}});
+  CHECK(s.Said() == "subscribe 5");
+  s.Step(Phone::Subscribed{{1, 1, 1, 1, 1}});
   CHECK(s.Said() == "command");
 }
 
-TEST_CASE("phone: a refused subscription is told") {
+TEST_CASE("phone: a refused subscription is told once and asked for again until it is granted") {
   Story s;
   s.Step(Phone::Connected{});
   s.Said();
-  s.Step(Phone::Subscribed{{0x87, 1, 1, 1}});
-  CHECK(s.Said() == "failed REASON_NOT_ALLOWED");
+  s.Step(Phone::Subscribed{{0x87, 1, 1, 0x87, 1}});
+  CHECK(s.Said() == "failed REASON_NOT_ALLOWED | failed REASON_NOT_ALLOWED");
+  s.Passes(2 * kSecond);
+  CHECK(s.Said() == "subscribe 2");
+  s.Step(Phone::Subscribed{{0x87, 0x87}});
+  s.Passes(3 * kSecond);
+  CHECK(s.Said().empty());
+  s.Passes(kSecond);
+  CHECK(s.Said() == "subscribe 2");
+  s.Step(Phone::Subscribed{{1, 1}});
+  s.Passes(60 * kSecond);
+  CHECK(s.Said().empty());
 }
 
 TEST_CASE("phone: a lifetime above its class and a car it is not paired with are refused") {
@@ -269,7 +284,7 @@ TEST_CASE("phone: only a newer ring of the known car is learned") {
   s.Connect();
   const std::string topic = KeyRingTopic(s.car.ref);
   s.Step(Phone::Arrived{{topic, s.Ring(3, true)}});
-  CHECK(s.Said() == "ring");
+  CHECK(s.Said() == "paired | change +1 -0 ~0");
   s.Step(Phone::Arrived{{topic, s.Ring(2, true)}});
   CHECK(s.Said().empty());
   const testing::TestCar impostor = testing::MakeTestCar("demo", "car-1");
@@ -278,7 +293,7 @@ TEST_CASE("phone: only a newer ring of the known car is learned") {
   CHECK(s.Said().find("ignored") == 0);
   CHECK(s.phone.Find(s.car.ref)->pairing.ring.version == 3);
   s.Step(Phone::Arrived{{topic, s.Ring(4, false)}});
-  CHECK(s.Said() == "ring without this phone");
+  CHECK(s.Said() == "ring without this phone | change +0 -1 ~0");
 }
 
 TEST_CASE("phone: an older state never replaces a newer one") {
@@ -321,7 +336,7 @@ TEST_CASE("phone: pairing repeats its claim until the car answers, and meets the
   s.Step(Phone::Arrived{{topic, MakeAnswer(other, claim, signed_ring)}});
   CHECK(s.Said() == "ignored REASON_BAD_PROOF");
   s.Step(Phone::Arrived{{topic, MakeAnswer(offer, claim, signed_ring)}});
-  CHECK(s.Said() == "paired | subscribe 4");
+  CHECK(s.Said() == "paired | subscribe 5");
   CHECK(s.phone.Find(car.ref)->pairing.ring.version == 1);
 }
 
@@ -342,6 +357,146 @@ TEST_CASE("phone: the car's no ends the pairing, and so does silence") {
   s.Step(Phone::Subscribed{{1}});
   s.Passes(kOfferLifetime + kSecond);
   CHECK(s.Said().find("failed REASON_NO_OFFER") != std::string::npos);
+}
+
+// A car that invites this phone, as its owner's phone would show it.
+struct Inviting {
+  explicit Inviting(Story& story) : s(story) {}
+
+  Invitation Shown() const { return {"127.0.0.1", 8883, "local", car.ref, car.key.Public()}; }
+
+  std::string Ring(uint64_t version, bool with_phone, uint32_t less = 0) const {
+    KeyRing ring{car.ref, version, kNow, {testing::OnRing(owner.Public(), v1::ROLE_OWNER)}};
+    if (with_phone) {
+      ring.keys.push_back(testing::OnRing(s.phone.key().Public(), v1::ROLE_GUEST));
+      ring.keys.back().permissions &= ~less;
+    }
+    return SealKeyRing(ring, car.key, car.certificate_der);
+  }
+
+  void Notice(const std::string& bytes) {
+    s.Step(Phone::Arrived{{PairingAnswerTopic(car.ref, s.phone.id()), bytes}});
+  }
+
+  Story& s;
+  testing::TestCar car = testing::MakeTestCar("demo", "car-7");
+  PrivateKey owner = PrivateKey::Generate();
+};
+
+TEST_CASE("phone: an accepted invitation waits quietly until the car names this phone") {
+  Story s;
+  Inviting car(s);
+  s.Connect();
+  s.Step(Phone::Accept{car.Shown()});
+  CHECK(s.Said() == "ring without this phone | subscribe 5");
+  const Pairing& pairing = s.phone.Find(car.car.ref)->pairing;
+  CHECK(pairing.ring.version == 0);
+  CHECK(pairing.signed_ring.empty());
+  s.Step(Phone::Subscribed{{0x87, 0x87, 1, 0x87, 0x87}});
+  CHECK(s.Said().empty());
+  s.Passes(2 * kSecond);
+  CHECK(s.Said() == "subscribe 4");
+  s.Step(Phone::Subscribed{{0x87, 0x87, 0x87, 0x87}});
+  s.Passes(kSecond);
+  CHECK(s.Said().empty());
+  car.Notice(MakeKeyNotice(car.Ring(4, true)));  // the broker has the ring before the notice
+  CHECK(s.Said() == "paired | subscribe 4");
+  CHECK(pairing.ring.version == 4);
+  CHECK(pairing.car_certificate == car.car.certificate_der);
+  s.Step(Phone::Subscribed{{1, 1, 1, 1}});
+  s.Step(Phone::Arrived{{KeyRingTopic(car.car.ref), car.Ring(4, true)}});
+  CHECK(s.Said().empty());
+}
+
+TEST_CASE("phone: an invitation pins the car's key, and another key in its place is refused") {
+  Story s;
+  Inviting car(s);
+  s.Connect();
+  s.Step(Phone::Accept{car.Shown()});
+  s.Said();
+  Inviting impostor(s);  // the same name, another key
+  car.Notice(MakeKeyNotice(impostor.Ring(9, true)));
+  CHECK(s.Said() == "ignored REASON_BAD_CERTIFICATE");
+  s.Step(Phone::Accept{impostor.Shown()});
+  CHECK(s.Said() == "failed REASON_BAD_CERTIFICATE");
+  CHECK(s.phone.Find(car.car.ref)->pairing.car_key.ToPoint() == car.car.key.Public().ToPoint());
+  s.Step(Phone::Forget{car.car.ref});
+  CHECK(s.phone.Find(car.car.ref) == nullptr);
+  s.Step(Phone::Accept{impostor.Shown()});
+  CHECK(s.Said() == "ring without this phone | subscribe 5");
+}
+
+TEST_CASE("phone: everyone on the ring hears who came, who went and whose rights changed") {
+  Story s;
+  Inviting car(s);
+  s.Connect();
+  s.Step(Phone::Accept{car.Shown()});
+  car.Notice(MakeKeyNotice(car.Ring(2, true)));
+  s.Said();
+  const std::string topic = KeyRingTopic(car.car.ref);
+  s.Step(Phone::Arrived{{topic, car.Ring(3, true, Bit(v1::PERMISSION_COMFORT))}});
+  CHECK(s.Said() == "ring | change +0 -0 ~1");
+  CHECK(s.last_change.changed.front().id == s.phone.id());
+  KeyRing ring{car.car.ref, 4, kNow, s.phone.Find(car.car.ref)->pairing.ring.keys};
+  const PrivateKey thief = PrivateKey::Generate();
+  ring.keys.push_back(testing::OnRing(thief.Public(), v1::ROLE_OWNER));
+  std::erase_if(ring.keys, [&](const RingKey& key) { return key.id == car.owner.Public().Id(); });
+  s.Step(Phone::Arrived{{topic, SealKeyRing(ring, car.car.key, car.car.certificate_der)}});
+  CHECK(s.Said() == "ring | change +1 -1 ~0");
+  CHECK(s.last_change.added.front().id == thief.Public().Id());
+  CHECK(s.last_change.removed.front().id == car.owner.Public().Id());
+  CHECK(s.last_change.version == 4);
+}
+
+TEST_CASE("phone: a notice that it has lost its key is told, and a signed ring takes it back") {
+  Story s;
+  Inviting car(s);
+  s.Connect();
+  s.Step(Phone::Accept{car.Shown()});
+  car.Notice(MakeKeyNotice(car.Ring(2, true)));
+  s.Said();
+  car.Notice(MakeRemovalNotice());
+  car.Notice(MakeRemovalNotice());
+  CHECK(s.Said() == "ring without this phone");
+  CHECK(s.phone.Find(car.car.ref)->told_removed);
+  s.Step(Phone::Arrived{{KeyRingTopic(car.car.ref), car.Ring(1, true)}});
+  CHECK(s.Said().empty());
+  s.Step(Phone::Arrived{{KeyRingTopic(car.car.ref), car.Ring(2, true)}});  // it was a false word
+  CHECK(s.Said() == "paired");
+  CHECK_FALSE(s.phone.Find(car.car.ref)->told_removed);
+  car.Notice("nonsense");
+  CHECK(s.Said() == "");
+}
+
+TEST_CASE("phone: a key of hundreds of cars listens only where a command is open or asked to") {
+  Story s;
+  PhoneLimits few;
+  few.watch_all = false;
+  Pairing pairing = s.phone.Find(s.car.ref)->pairing;
+  s.phone = Phone(PrivateKey::Generate(), "fleet demo", {pairing}, few);
+  s.Step(Phone::Connected{});
+  CHECK(s.Said().empty());
+  s.Sends(Lock);
+  CHECK(s.Said() == "began | subscribe 3");
+  s.Step(Phone::Subscribed{{1, 1, 1}});
+  CHECK(s.Said() == "command");
+  const Publish presence{PresenceTopic(s.car.ref), "", 1, Retain::kYes, 0};
+  s.Step(Phone::Arrived{presence});
+  CHECK(s.Said().empty());
+  s.CarSays(v1::RECEIPT_STATE_DONE);
+  CHECK(s.Said() == "DONE!");
+  s.Sends(Lock);
+  CHECK(s.Said() == "began | command");
+  s.Step(Phone::Watch{s.car.ref});
+  CHECK(s.Said() == "subscribe 2");
+  s.Step(Phone::Arrived{presence});
+  CHECK(s.Said() == "presence");
+  s.CarSays(v1::RECEIPT_STATE_DONE);
+  s.Step(Phone::Unwatch{s.car.ref});
+  s.Step(Phone::Disconnected{});
+  s.Said();
+  s.Step(Phone::Connected{});
+  CHECK(s.Said().empty());
 }
 
 }  // namespace latchkey::tools

@@ -437,6 +437,45 @@ TEST_CASE("command: nobody adds a key that may more than they may") {
   CHECK(Said(CheckAuthority(w.Parsed(body), w.ring, kNow)) == "REASON_NOT_PERMITTED");
 }
 
+TEST_CASE("command: nobody replaces or removes a key that may more than they may") {
+  World w;
+  const PrivateKey other = PrivateKey::Generate();
+  RingKey held = testing::OnRing(other.Public(), v1::ROLE_OWNER);
+  w.ring.keys.push_back(held);
+  v1::Command narrow = w.Body();
+  *narrow.mutable_add_key()->mutable_key() =
+      KeyToWire(testing::OnRing(other.Public(), v1::ROLE_GUEST));
+  v1::Command remove = w.Body();
+  remove.mutable_remove_key()->set_key_id(held.id.str());
+  const auto said = [&w](const v1::Command& body) {
+    return Said(CheckAuthority(w.Parsed(body), w.ring, kNow));
+  };
+  CHECK(said(narrow) == "allowed");
+  CHECK(said(remove) == "allowed");
+  // A signer who keeps keys but may not open: the other owner is above them.
+  w.ring.keys[0].permissions &= ~Bit(v1::PERMISSION_OPEN);
+  CHECK(said(narrow) == "REASON_NOT_PERMITTED");
+  CHECK(said(remove) == "REASON_NOT_PERMITTED");
+  w.ring.keys[1].permissions = w.ring.keys[0].permissions;
+  CHECK(said(narrow) == "allowed");
+  CHECK(said(remove) == "allowed");
+  // Oneself may always be removed; a key that is not on the ring has nothing.
+  w.ring.keys.pop_back();
+  CHECK(said(remove) == "allowed");
+  remove.mutable_remove_key()->set_key_id(w.lane.str());
+  CHECK(said(remove) == "allowed");
+}
+
+TEST_CASE("command: a key outside its weekly hours has no authority") {
+  World w;
+  const Command command = w.Parsed(w.Body());
+  // kNow is Tuesday, 22:13:20 UTC.
+  w.ring.keys[0].week = {{1440 + 22 * 60, 1440 + 22 * 60 + 14}};
+  CHECK(Said(CheckAuthority(command, w.ring, kNow)) == "allowed");
+  w.ring.keys[0].week = {{1440 + 22 * 60, 1440 + 22 * 60 + 13}};
+  CHECK(Said(CheckAuthority(command, w.ring, kNow)) == "REASON_OUTSIDE_WINDOW");
+}
+
 TEST_CASE("command: no damaged copy of a command passes") {
   const World w;
   testing::ForEachDamaged(w.Sign(w.Body()), [&](const std::string& damaged) {

@@ -146,6 +146,32 @@ TEST_CASE("keyring: a body that breaks a rule is refused though its signature is
        "REASON_MALFORMED"},
       {"window time too large", [](v1::KeyRing& b) { b.mutable_keys(0)->set_not_after_ms(~0ULL); },
        "REASON_MALFORMED"},
+      {"14 weekly hours",
+       [](v1::KeyRing& b) {
+         for (uint32_t i = 0; i < 14; ++i) {
+           b.mutable_keys(0)->add_week()->set_start_minute(i);
+         }
+       },
+       "allowed"},
+      {"15 weekly hours",
+       [](v1::KeyRing& b) {
+         for (uint32_t i = 0; i < 15; ++i) {
+           b.mutable_keys(0)->add_week()->set_start_minute(i);
+         }
+       },
+       "REASON_MALFORMED"},
+      {"last minute of the week",
+       [](v1::KeyRing& b) {
+         b.mutable_keys(0)->add_week()->set_start_minute(10079);
+         b.mutable_keys(0)->add_week()->set_end_minute(10079);
+       },
+       "allowed"},
+      {"a start no week has",
+       [](v1::KeyRing& b) { b.mutable_keys(0)->add_week()->set_start_minute(10080); },
+       "REASON_MALFORMED"},
+      {"an end no week has",
+       [](v1::KeyRing& b) { b.mutable_keys(0)->add_week()->set_end_minute(~0U); },
+       "REASON_MALFORMED"},
       {"label of 64 bytes",
        [](v1::KeyRing& b) { b.mutable_keys(0)->set_label(std::string(64, 'x')); }, "allowed"},
       {"label of 65 bytes",
@@ -207,6 +233,88 @@ TEST_CASE("keyring: a key may what its permissions say, inside its window") {
     CAPTURE(c.what);
     CHECK(Said(May(w.ring, c.key, c.permission, c.now)) == c.said);
   }
+}
+
+// 2023-11-13 was a Monday.
+constexpr Timestamp kMonday{1'699'833'600'000};
+
+Timestamp AtMinute(int64_t minute) {
+  return kMonday + Duration(minute * 60'000);
+}
+
+TEST_CASE("keyring: weekly hours hold from their first minute to just before their end") {
+  struct Case {
+    const char* what;
+    std::vector<WeekWindow> week;
+    Timestamp now;
+    bool inside;
+  };
+
+  const WeekWindow office{8 * 60, 17 * 60};              // Monday 8 to 17
+  const WeekWindow weekend{5 * 1440 + 18 * 60, 6 * 60};  // Saturday 18:00 to Monday 6:00
+  const WeekWindow whole{4242, 4242};
+  const std::vector<Case> cases = {
+      {"none", {}, AtMinute(0), true},
+      {"a ms before", {office}, AtMinute(480) - Duration(1), false},
+      {"at the start", {office}, AtMinute(480), true},
+      {"a ms before the end", {office}, AtMinute(1020) - Duration(1), true},
+      {"at the end", {office}, AtMinute(1020), false},
+      {"the same hour on Tuesday", {office}, AtMinute(1440 + 600), false},
+      {"the same hour a year later", {office}, AtMinute(52 * 10080 + 600), true},
+      {"over the end of the week, before", {weekend}, AtMinute(10079), true},
+      {"over the end of the week, after", {weekend}, AtMinute(10080), true},
+      {"over the end of the week, at its end", {weekend}, AtMinute(360), false},
+      {"over the end of the week, in the middle", {weekend}, AtMinute(5000), false},
+      {"over the end of the week, at its start", {weekend}, AtMinute(5 * 1440 + 1080), true},
+      {"any of two, the first", {office, weekend}, AtMinute(500), true},
+      {"any of two, the second", {office, weekend}, AtMinute(10000), true},
+      {"any of two, neither", {office, weekend}, AtMinute(2000), false},
+      {"the whole week", {whole}, AtMinute(4242), true},
+      {"the whole week, just before", {whole}, AtMinute(4241), true},
+      {"until midnight on Sunday", {{10000, 0}}, AtMinute(10080) - Duration(1), true},
+      {"not beyond", {{10000, 0}}, AtMinute(10080), false},
+      {"1970 began on a Thursday", {{3 * 1440, 3 * 1440 + 1}}, {0}, true},
+      {"and was Wednesday before", {{3 * 1440 - 1, 3 * 1440}}, {-1}, true},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.what);
+    CHECK(InWeek(c.week, c.now) == c.inside);
+  }
+}
+
+TEST_CASE("keyring: hours and window hold together, and go over the wire") {
+  World w;
+  RingKey& guest = w.ring.keys[1];
+  guest.week = {{8 * 60, 17 * 60}, {10000, 10}};
+  guest.not_before = kMonday;
+  guest.not_after = AtMinute(2 * 10080);
+  CHECK(Said(CheckWindow(guest, AtMinute(600))) == "allowed");
+  CHECK(Said(CheckWindow(guest, AtMinute(600) - Duration(10080 * 60'000))) ==
+        "REASON_OUTSIDE_WINDOW");
+  CHECK(Said(CheckWindow(guest, AtMinute(10080 + 600))) == "allowed");
+  CHECK(Said(CheckWindow(guest, AtMinute(2 * 10080 + 600))) == "REASON_OUTSIDE_WINDOW");
+  CHECK(Said(CheckWindow(guest, AtMinute(1440 + 600))) == "REASON_OUTSIDE_WINDOW");
+  CHECK(Said(May(w.ring, guest.id, v1::PERMISSION_CLOSE, AtMinute(1440 + 600))) ==
+        "REASON_OUTSIDE_WINDOW");
+  CHECK(Said(May(w.ring, guest.id, v1::PERMISSION_CLOSE, AtMinute(600))) == "allowed");
+  const Result<KeyRing> opened = OpenKeyRing(w.Sealed(), w.car.ca_der, kNow);
+  REQUIRE(opened);
+  CHECK(*opened == w.ring);
+}
+
+TEST_CASE("keyring: 32 keys with everything a key can have fit a ring") {
+  World w;
+  w.ring.keys.clear();
+  for (size_t i = 0; i < kRingKeysMax; ++i) {
+    RingKey key = testing::OnRing(PrivateKey::Generate().Public(), v1::ROLE_OWNER);
+    key.not_before = {1};
+    key.not_after = {253402300799999};
+    key.label = std::string(kLabelBytesMax, 'x');
+    key.week.assign(kWeekWindowsMax, WeekWindow{10078, 10079});
+    w.ring.keys.push_back(key);
+  }
+  CHECK(w.Sealed().size() <= kKeyRingBytesMax);
+  CHECK(Said(OpenKeyRing(w.Sealed(), w.car.ca_der, kNow)) == "allowed");
 }
 
 TEST_CASE("keyring: roles get what the design gives them, and masks turn into lists and back") {

@@ -145,6 +145,23 @@ TEST_CASE("pairing: a claim passes only from its own lane and with the secret") 
       {"other nonce", [](v1::PairingClaim& c) { c.set_nonce(std::string(16, 'm')); },
        "REASON_BAD_PROOF"},
       {"other label", [](v1::PairingClaim& c) { c.set_label("Bob"); }, "REASON_BAD_PROOF"},
+      {"no tag, as of an app that does not know tags",
+       [](v1::PairingClaim& c) { c.clear_offer_tag(); }, "REASON_NO_OFFER"},
+      {"other tag", [](v1::PairingClaim& c) { c.set_offer_tag("12345678"); }, "REASON_NO_OFFER"},
+      {"longer tag", [](v1::PairingClaim& c) { c.mutable_offer_tag()->push_back('x'); },
+       "REASON_NO_OFFER"},
+      {"other tag and other proof",
+       [](v1::PairingClaim& c) {
+         c.set_offer_tag("12345678");
+         c.set_proof(std::string(32, 'p'));
+       },
+       "REASON_NO_OFFER"},
+      {"another's key and other tag",
+       [](v1::PairingClaim& c) {
+         c.set_public_key(PrivateKey::Generate().Public().ToPoint());
+         c.clear_offer_tag();
+       },
+       "REASON_WRONG_LANE"},
       {"other proof", [](v1::PairingClaim& c) { c.set_proof(std::string(32, 'p')); },
        "REASON_BAD_PROOF"},
   };
@@ -158,10 +175,72 @@ TEST_CASE("pairing: a claim passes only from its own lane and with the secret") 
   CHECK(Said(CheckClaim("\xff", w.offer, w.Lane())) == "REASON_MALFORMED");
   PairingOffer other_secret = w.offer;
   other_secret.secret[0] = 'x';
-  CHECK(Said(CheckClaim(good, other_secret, w.Lane())) == "REASON_BAD_PROOF");
+  CHECK(Said(CheckClaim(good, other_secret, w.Lane())) == "REASON_NO_OFFER");
   PairingOffer other_car = w.offer;
   other_car.ref = testing::Ref("f1", "car2");
-  CHECK(Said(CheckClaim(good, other_car, w.Lane())) == "REASON_BAD_PROOF");
+  CHECK(Said(CheckClaim(good, other_car, w.Lane())) == "REASON_NO_OFFER");
+}
+
+TEST_CASE("pairing: only who has seen a claim or the code can make a claim that counts as a try") {
+  const World w;
+  // A stranger who knows everything but the secret.
+  PairingOffer guessed = w.offer;
+  guessed.secret = std::string(16, 'g');
+  const std::string noise = MakeClaim(guessed, w.phone.Public(), w.nonce, w.label);
+  CHECK(Said(CheckClaim(noise, w.offer, w.Lane())) == "REASON_NO_OFFER");
+  CHECK(OfferTag(w.offer).size() == kOfferTagBytes);
+  PairingOffer other_car = w.offer;
+  other_car.ref = testing::Ref("f1", "car2");
+  CHECK(OfferTag(other_car) != OfferTag(w.offer));
+  CHECK(OfferTag(guessed) != OfferTag(w.offer));
+}
+
+TEST_CASE("pairing: a notice tells a key its place on the ring, or that it has none") {
+  const World w;
+  const std::string ring = w.Ring(w.car.ref, w.phone.Public());
+  const Result<KeyNotice> placed = ReadKeyNotice(MakeKeyNotice(ring));
+  REQUIRE(placed);
+  CHECK(placed->on_ring);
+  CHECK(OpenKeyRingOf(placed->signed_ring, w.car.key.Public()).value().Find(w.Lane()) != nullptr);
+  const Result<KeyNotice> removed = ReadKeyNotice(MakeRemovalNotice());
+  REQUIRE(removed);
+  CHECK_FALSE(removed->on_ring);
+  CHECK(removed->signed_ring.empty());
+  // A notice is no answer to a claim, and no answer is a notice.
+  CHECK(Said(w.Check(MakeKeyNotice(ring))) == "REASON_MALFORMED");
+  CHECK(Said(w.Check(MakeRemovalNotice())) == "REASON_MALFORMED");
+
+  struct Case {
+    const char* what;
+    std::string bytes;
+  };
+
+  const auto changed = [](const std::string& bytes,
+                          const std::function<void(v1::PairingAnswer&)>& change) {
+    v1::PairingAnswer answer;
+    REQUIRE(answer.ParseFromString(bytes));
+    change(answer);
+    return answer.SerializeAsString();
+  };
+  const std::string notice = MakeKeyNotice(ring);
+  const std::vector<Case> cases = {
+      {"not protobuf", "\xff"},
+      {"empty", ""},
+      {"too large", notice + std::string(20000, 'x')},
+      {"an answer", w.AnswerBytes(ring)},
+      {"a refusal", MakeRefusal(w.nonce, v1::REASON_NOT_ON_RING)},
+      {"a proof", changed(notice, [](v1::PairingAnswer& a) { a.set_proof("x"); })},
+      {"another reason",
+       changed(notice, [](v1::PairingAnswer& a) { a.set_reason(v1::REASON_DECLINED); })},
+      {"a removal with a ring",
+       changed(notice, [](v1::PairingAnswer& a) { a.set_reason(v1::REASON_NOT_ON_RING); })},
+      {"an empty ring",
+       changed(notice, [](v1::PairingAnswer& a) { a.mutable_key_ring()->clear_key_ring(); })},
+  };
+  for (const Case& c : cases) {
+    CAPTURE(c.what);
+    CHECK(Said(ReadKeyNotice(c.bytes)) == "REASON_MALFORMED");
+  }
 }
 
 std::string Hex(std::string_view bytes) {
@@ -190,6 +269,7 @@ TEST_CASE("pairing: the proofs are those that pairing.proto states") {
           .value();
   v1::PairingClaim claim;
   REQUIRE(claim.ParseFromString(MakeClaim(offer, key, w.nonce, w.label)));
+  CHECK(Hex(claim.offer_tag()) == "13340444d537e838");
   CHECK(Hex(claim.proof()) == "0f5bd9d4d9be88327402c0e49832cb7262db491b9bac61a9ef8d7e690a582f44");
   v1::SignedKeyRing ring;
   ring.set_key_ring("ring");
@@ -264,6 +344,7 @@ TEST_CASE("pairing: making what cannot be is our own fault") {
   bad.port = 0;
   CHECK_THROWS_AS(ToQrText(bad), Fault);
   CHECK_THROWS_AS(MakeClaim(w.offer, w.phone.Public(), "short", ""), Fault);
+  CHECK_THROWS_AS(MakeKeyNotice(""), Fault);
   CHECK_THROWS_AS(MakeRefusal(w.nonce, v1::REASON_UNSPECIFIED), Fault);
 }
 

@@ -43,6 +43,9 @@ TEST_CASE("topic: what each maker makes parses back to the same parts") {
                 TopicKind::kCommand, kLane},
            Case{ReceiptTopic(ref, TheLane()), "lk/1/demo/F3-17/receipt/ABCDEFGHIJKLMNOPQRSTUV",
                 TopicKind::kReceipt, kLane},
+           Case{CertificateTopic(ref), "lk/1/demo/F3-17/certificate", TopicKind::kCertificate, ""},
+           Case{CertificateRequestTopic(ref), "lk/1/demo/F3-17/certificate/request",
+                TopicKind::kCertificateRequest, ""},
        }) {
     CHECK(row.name == row.want);
     const auto topic = ParseTopic(row.name);
@@ -72,6 +75,10 @@ TEST_CASE("topic: wildcards, NUL, over-long, misspelt and half topics are none o
                                       "lk/1/demo/F3"sv,
                                       "lk/1/demo/F3/"sv,
                                       "lk/1/demo/F3/state"sv,
+                                      "lk/1/demo/F3/certificate/"sv,
+                                      "lk/1/demo/F3/certificate/answer"sv,
+                                      "lk/1/demo/F3/certificate/request/"sv,
+                                      "lk/1/demo/F3/certificate/request/x"sv,
                                       "lk/1/demo/F3/state/"sv,
                                       "lk/1/demo/F3/state/soc"sv,
                                       "lk/1/demo/F3/state/body/"sv,

@@ -416,6 +416,16 @@ Result<void> CheckSignedBy(std::string_view der, std::string_view ca_der, Timest
   return CheckTimes(ca.get(), "CA certificate", now);
 }
 
+Result<Timestamp> EndOf(std::string_view der) {
+  const X509Pointer certificate = ParseX509(der);
+  const auto end =
+      certificate == nullptr ? std::nullopt : ToTimestamp(X509_get0_notAfter(certificate.get()));
+  if (!end) {
+    return Bad("certificate does not parse, or has no readable end");
+  }
+  return *end;
+}
+
 Result<Revocations> ReadRevocations(std::string_view crl, std::string_view ca_der) {
   const CrlPointer list = ParseCrl(crl);
   const X509Pointer ca = ParseX509(ca_der);

@@ -86,6 +86,10 @@ std::optional<std::string> TakeX509Der(void* x509);
 // time of both? Error REASON_BAD_CERTIFICATE with the reason in words.
 Result<void> CheckSignedBy(std::string_view der, std::string_view ca_der, Timestamp now);
 
+// When a certificate of any kind (a CA's, a server's) ends. Error REASON_BAD_CERTIFICATE: does not
+// parse.
+Result<Timestamp> EndOf(std::string_view der);
+
 // A certificate revocation list (RFC 5280 section 5), verified.
 struct Revocations {
   std::set<std::string, std::less<>> serials;  // as Certificate::serial

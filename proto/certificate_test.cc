@@ -29,6 +29,7 @@ std::string CertificateWith(const std::vector<std::pair<int, std::string>>& exte
   EVP_PKEY* key = EVP_EC_gen(curve);
   X509* certificate = X509_new();
   REQUIRE(X509_set_version(certificate, X509_VERSION_3) == 1);
+  ASN1_INTEGER_set(X509_get_serialNumber(certificate), 7);
   ASN1_TIME_set(X509_getm_notBefore(certificate), kNow.ms / 1000);
   ASN1_TIME_set(X509_getm_notAfter(certificate), kNow.ms / 1000 + 3600);
   REQUIRE(X509_set_pubkey(certificate, key) == 1);
@@ -61,6 +62,8 @@ TEST_CASE("identity: each kind's URI goes there and back") {
            Case{OperatorIdentity{FleetId::Parse("demo").value(), "ann", energy_link},
                 "urn:latchkey:operator:demo:ann:energy+link"},
            Case{BridgeIdentity{"main"}, "urn:latchkey:bridge:main"},
+           Case{RegistrarIdentity{FleetId::Parse("demo").value()}, "urn:latchkey:registrar:demo"},
+           Case{AdministratorIdentity{"ann"}, "urn:latchkey:administrator:ann"},
        }) {
     CHECK(ToUri(row.identity) == row.uri);
     const auto identity = ParseIdentityUri(row.uri);
@@ -97,6 +100,15 @@ TEST_CASE("identity: every other URI is a bad certificate") {
                                      "urn:latchkey:bridge"sv,
                                      "urn:latchkey:bridge:"sv,
                                      "urn:latchkey:bridge:a:b"sv,
+                                     "urn:latchkey:registrar"sv,
+                                     "urn:latchkey:registrar:"sv,
+                                     "urn:latchkey:registrar:DEMO"sv,
+                                     "urn:latchkey:registrar:demo:x"sv,
+                                     "urn:latchkey:registrar:+"sv,
+                                     "urn:latchkey:administrator"sv,
+                                     "urn:latchkey:administrator:"sv,
+                                     "urn:latchkey:administrator:a/b"sv,
+                                     "urn:latchkey:administrator:a:b"sv,
                                      "urn:latchkey:bridge:abcdefghijklmnopqrstuvwxyz0123456"sv}) {
     CAPTURE(uri);
     CHECK(Said(ParseIdentityUri(uri)) == "REASON_BAD_CERTIFICATE");
@@ -113,6 +125,11 @@ TEST_CASE("certificate: an issued one is read back as it was asked for") {
   CHECK(certificate->not_before == kNow - std::chrono::hours(1));
   CHECK(certificate->not_after == kNow + std::chrono::hours(24 * 30));
   CHECK(certificate->der == car.certificate_der);
+  CHECK(certificate->serial.size() >= 8);
+  CHECK(certificate->serial[0] != '\0');
+  CHECK(EndOf(car.certificate_der).value() == certificate->not_after);
+  CHECK(EndOf(car.ca_der).value() == kNow + std::chrono::hours(24 * 3650));
+  CHECK(Said(EndOf("x")) == "REASON_BAD_CERTIFICATE");
 }
 
 TEST_CASE("certificate: exactly one Latchkey URI and a P-256 key, or it names nobody") {
@@ -232,6 +249,136 @@ TEST_CASE("signed by: no damaged copy passes, and none crashes the reader") {
   ForEachDamaged(car.certificate_der, [&](const std::string& damaged) {
     static_cast<void>(Certificate::FromDer(damaged));
     CHECK_FALSE(CheckSignedBy(damaged, car.ca_der, kNow));
+  });
+}
+
+// A fleet's CA, and lists it has signed.
+struct Lists {
+  tools::Issued ca = tools::MakeCa("demo", kNow, 3650);
+  std::string ca_der = PemToDer(ca.certificate_pem).value();
+
+  std::string Make(const std::vector<tools::Revoked>& revoked, uint64_t number = 1) const {
+    return tools::MakeCrl(ca, revoked, number, {kNow, 30}).value();
+  }
+};
+
+std::string PemBody(const std::string& pem) {
+  BIO* bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
+  X509_CRL* crl = PEM_read_bio_X509_CRL(bio, nullptr, nullptr, nullptr);
+  BIO_free(bio);
+  REQUIRE(crl != nullptr);
+  unsigned char* raw = nullptr;
+  const int length = i2d_X509_CRL(crl, &raw);
+  std::string der(reinterpret_cast<char*>(raw), static_cast<size_t>(length));
+  OPENSSL_free(raw);
+  X509_CRL_free(crl);
+  return der;
+}
+
+// What a list of this CA is with one more extension, signed.
+std::string ListWith(const tools::Issued& ca, const std::string& pem, int nid,
+                     const std::string& text) {
+  BIO* bio = BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size()));
+  X509_CRL* crl = PEM_read_bio_X509_CRL(bio, nullptr, nullptr, nullptr);
+  BIO* key_bio =
+      BIO_new_mem_buf(ca.private_key_pem.data(), static_cast<int>(ca.private_key_pem.size()));
+  EVP_PKEY* key = PEM_read_bio_PrivateKey(key_bio, nullptr, nullptr, nullptr);
+  X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, nullptr, nid, text.c_str());
+  REQUIRE(extension != nullptr);
+  X509_CRL_add_ext(crl, extension, -1);
+  REQUIRE(X509_CRL_sign(crl, key, EVP_sha256()) > 0);
+  unsigned char* raw = nullptr;
+  const int length = i2d_X509_CRL(crl, &raw);
+  std::string der(reinterpret_cast<char*>(raw), static_cast<size_t>(length));
+  OPENSSL_free(raw);
+  X509_EXTENSION_free(extension);
+  X509_CRL_free(crl);
+  EVP_PKEY_free(key);
+  BIO_free(bio);
+  BIO_free(key_bio);
+  return der;
+}
+
+TEST_CASE("revocations: a CA's list is read, as PEM and as DER") {
+  const Lists lists;
+  const Certificate car =
+      Certificate::FromDer(Issue(CarIdentity{Ref("demo", "F3-17")}, lists.ca).first).value();
+  const std::string longest(20, '\x7f');
+  const std::string pem =
+      lists.Make({{car.serial, kNow}, {"\x01", kNow}, {longest, kNow - testing::kSecond}}, 4711);
+  for (const std::string& bytes : {pem, PemBody(pem)}) {
+    const auto read = ReadRevocations(bytes, lists.ca_der);
+    REQUIRE(read);
+    CHECK(read->serials.size() == 3);
+    CHECK(read->serials.count(car.serial) == 1);
+    CHECK(read->serials.count("\x01") == 1);
+    CHECK(read->serials.count(longest) == 1);
+    CHECK(read->number == 4711);
+    CHECK(read->this_update == kNow);
+    CHECK(read->next_update == kNow + std::chrono::hours(24 * 30));
+  }
+}
+
+TEST_CASE("revocations: a list of nobody revokes nobody") {
+  const Lists lists;
+  const auto read = ReadRevocations(lists.Make({}, 0xffffffffffffffff), lists.ca_der);
+  REQUIRE(read);
+  CHECK(read->serials.empty());
+  CHECK(read->number == 0xffffffffffffffff);
+}
+
+TEST_CASE("revocations: another CA's list, rubbish and another certificate are no list") {
+  const Lists lists;
+  const Lists same_name;
+  const tools::Issued other = tools::MakeCa("other", kNow, 3650);
+  const std::string good = lists.Make({{"\x01", kNow}});
+  const std::string other_list = tools::MakeCrl(other, {{"\x01", kNow}}, 1, {kNow, 30}).value();
+  const tools::Issued car =
+      tools::IssueClient(CarIdentity{Ref("demo", "thief")}, lists.ca, kNow, 30).value();
+  const std::string by_car = tools::MakeCrl(car, {}, 1, {kNow, 30}).value();
+
+  struct Case {
+    const char* what;
+    std::string crl;
+    std::string ca;
+    std::string_view text;
+  };
+
+  const std::string der = PemBody(good);
+  for (const Case& row : {
+           Case{"another name", other_list, lists.ca_der, "another CA's"},
+           Case{"another key", same_name.Make({}), lists.ca_der, "not signed by this CA"},
+           Case{"a car's", by_car, PemToDer(car.certificate_pem).value(), "not a CA"},
+           Case{"no CA", good, "", "CA certificate does not parse"},
+           Case{"empty", "", lists.ca_der, "does not parse"},
+           Case{"rubbish", "-----BEGIN X509 CRL-----\nrubbish\n", lists.ca_der, "does not parse"},
+           Case{"a certificate", lists.ca.certificate_pem, lists.ca_der, "does not parse"},
+           Case{"a key", lists.ca.private_key_pem, lists.ca_der, "does not parse"},
+           Case{"more than a list", der + "x", lists.ca_der, "does not parse"},
+           Case{"huge", std::string(9'000'000, '\x30'), lists.ca_der, "does not parse"},
+           Case{"delta", ListWith(lists.ca, good, NID_delta_crl, "critical,DER:020101"),
+                lists.ca_der, "critical extension"},
+       }) {
+    CAPTURE(row.what);
+    const auto read = ReadRevocations(row.crl, row.ca);
+    REQUIRE_FALSE(read);
+    CHECK(read.error().reason == v1::REASON_BAD_CERTIFICATE);
+    CHECK(read.error().text.find(row.text) != std::string::npos);
+  }
+}
+
+TEST_CASE("revocations: no damaged list passes, and none crashes the reader") {
+  const Lists lists;
+  const std::string pem = lists.Make({{"\x01\x02", kNow}});
+  ForEachDamaged(PemBody(pem), [&](const std::string& damaged) {
+    CHECK_FALSE(ReadRevocations(damaged, lists.ca_der));
+  });
+  // Text around the base64, and its white space, may change.
+  ForEachDamaged(pem, [&](const std::string& damaged) {
+    const auto read = ReadRevocations(damaged, lists.ca_der);
+    if (read) {
+      CHECK(read->serials == std::set<std::string, std::less<>>{"\x01\x02"});
+    }
   });
 }
 

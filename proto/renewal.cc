@@ -3,10 +3,11 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
+#include <optional>
 #include <utility>
 
 #include "proto/reason.h"
+#include "proto/wire.h"
 
 namespace latchkey {
 
@@ -28,12 +29,6 @@ std::string Signed(const CarRef& ref, std::string_view point, uint64_t requested
   return WithDomain(kDomain, bytes);
 }
 
-template <class Message>
-bool Parse(std::string_view bytes, size_t bytes_max, Message& message) {
-  return bytes.size() <= bytes_max &&
-         message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
-}
-
 v1::CertificateGrant Answering(Timestamp requested_at) {
   v1::CertificateGrant grant;
   grant.set_requested_at_ms(static_cast<uint64_t>(std::max<int64_t>(requested_at.ms, 0)));
@@ -53,23 +48,21 @@ std::string MakeCertificateRequest(const CarRef& ref, const PrivateKey& car_key,
 }
 
 Result<CertificateRequest> OpenCertificateRequest(std::string_view bytes, const CarRef& ref) {
-  v1::CertificateRequest request;
-  if (!Parse(bytes, kCertificateRequestBytesMax, request) ||
-      request.public_key().size() != kPublicKeyBytes ||
-      request.requested_at_ms() > uint64_t{std::numeric_limits<int64_t>::max()}) {
+  const auto request = FromWire<v1::CertificateRequest>(bytes, kCertificateRequestBytesMax);
+  const auto at = request ? TimeFromWire(request->requested_at_ms()) : std::nullopt;
+  if (!at || request->public_key().size() != kPublicKeyBytes) {
     return Fail(v1::REASON_MALFORMED, "not a certificate request of at most 256 bytes");
   }
-  auto key = PublicKey::FromPoint(request.public_key());
+  auto key = PublicKey::FromPoint(request->public_key());
   if (!key) {
     return Fail(v1::REASON_MALFORMED, "certificate request's public key is not a P-256 point");
   }
-  if (!key->Verify(Signed(ref, request.public_key(), request.requested_at_ms()),
-                   request.signature())) {
+  if (!key->Verify(Signed(ref, request->public_key(), request->requested_at_ms()),
+                   request->signature())) {
     return Fail(v1::REASON_BAD_SIGNATURE,
                 "certificate request is not signed by the key it names, for this car");
   }
-  return CertificateRequest{std::move(*key),
-                            Timestamp{static_cast<int64_t>(request.requested_at_ms())}};
+  return CertificateRequest{std::move(*key), *at};
 }
 
 std::string MakeCertificateGrant(Timestamp requested_at, std::string_view certificate_der) {
@@ -89,15 +82,16 @@ std::string MakeCertificateRefusal(Timestamp requested_at, Reason reason) {
 
 Result<Certificate> OpenCertificateGrant(std::string_view bytes, const Certificate& held,
                                          std::string_view ca_der, Timestamp now) {
-  v1::CertificateGrant grant;
-  if (!Parse(bytes, kCertificateGrantBytesMax, grant) || grant.text().size() > kTextBytesMax) {
+  const auto grant = FromWire<v1::CertificateGrant>(bytes, kCertificateGrantBytesMax);
+  if (!grant || grant->text().size() > kTextBytesMax) {
     return Fail(v1::REASON_MALFORMED, "not a certificate grant of at most 4096 bytes");
   }
-  if (grant.reason() != v1::REASON_UNSPECIFIED) {
-    const Reason reason = v1::Reason_IsValid(grant.reason()) ? grant.reason() : v1::REASON_INTERNAL;
+  if (grant->reason() != v1::REASON_UNSPECIFIED) {
+    const Reason reason =
+        v1::Reason_IsValid(grant->reason()) ? grant->reason() : v1::REASON_INTERNAL;
     return Fail(reason, "the registrar refused: " + std::string(FactsOf(reason).text));
   }
-  LK_TRY(Certificate granted, Certificate::FromDer(grant.certificate()));
+  LK_TRY(Certificate granted, Certificate::FromDer(grant->certificate()));
   if (granted.identity != held.identity ||
       granted.public_key.ToPoint() != held.public_key.ToPoint()) {
     return Fail(v1::REASON_WRONG_CAR,

@@ -43,7 +43,8 @@ std::string_view View(const void* bytes, size_t size) {
 }
 
 Client ClientOf(const mosquitto* client) {
-  return {client, View(mosquitto_client_id(client)), View(mosquitto_client_address(client))};
+  return {client, View(mosquitto_client_id(client)), View(mosquitto_client_address(client)),
+          View(mosquitto_client_username(client))};
 }
 
 class MosquittoBroker : public Broker {
@@ -64,14 +65,22 @@ class MosquittoBroker : public Broker {
   }
 
   bool Send(const Publish& publish) override {
-    return mosquitto_broker_publish_copy(
-               nullptr, publish.topic.c_str(), static_cast<int>(publish.payload.size()),
-               publish.payload.data(), publish.qos, publish.retain == Retain::kYes,
-               nullptr) == MOSQ_ERR_SUCCESS;
+    return Give(nullptr, publish, publish.retain == Retain::kYes);
+  }
+
+  bool SendTo(const std::string& client_id, const Publish& publish) override {
+    return Give(client_id.c_str(), publish, false);
   }
 
   void Kick(const std::string& client_id) override {
     mosquitto_kick_client_by_clientid(client_id.c_str(), false);
+  }
+
+ private:
+  static bool Give(const char* client_id, const Publish& publish, bool retain) {
+    return mosquitto_broker_publish_copy(
+               client_id, publish.topic.c_str(), static_cast<int>(publish.payload.size()),
+               publish.payload.data(), publish.qos, retain, nullptr) == MOSQ_ERR_SUCCESS;
   }
 };
 
@@ -239,6 +248,16 @@ int OnMessage(int /*event*/, void* event_data, void* user_data) {
                  });
 }
 
+// Any other code than SUCCESS would end the sender's connection: what went wrong is in the answer.
+int OnControl(int /*event*/, void* event_data, void* user_data) {
+  auto* event = static_cast<mosquitto_evt_control*>(event_data);
+  return Guarded(
+      user_data, At::kMessage, MOSQ_ERR_SUCCESS, [event](Plugin& plugin, Now now) -> int {
+        plugin.Control({ClientOf(event->client), View(event->payload, event->payloadlen)}, now);
+        return MOSQ_ERR_SUCCESS;
+      });
+}
+
 int OnDisconnect(int /*event*/, void* event_data, void* user_data) {
   auto* event = static_cast<mosquitto_evt_disconnect*>(event_data);
   return Guarded(user_data, At::kConnect, MOSQ_ERR_SUCCESS,
@@ -270,11 +289,13 @@ int Register(Loaded* loaded) {
     bool wanted;
     int event;
     MOSQ_FUNC_generic_callback callback;
+    const void* event_data = nullptr;
   } rows[] = {
       {wants.sign_in, MOSQ_EVT_BASIC_AUTH, OnBasicAuth},
       {wants.access != Word::kNone, MOSQ_EVT_ACL_CHECK, OnAclCheck},
       {wants.message, MOSQ_EVT_MESSAGE, OnMessage},
       {wants.sign_in, MOSQ_EVT_DISCONNECT, OnDisconnect},
+      {!wants.control_topic.empty(), MOSQ_EVT_CONTROL, OnControl, wants.control_topic.c_str()},
       {true, MOSQ_EVT_TICK, OnTick},
       {true, MOSQ_EVT_RELOAD, OnReload},
   };
@@ -284,7 +305,7 @@ int Register(Loaded* loaded) {
       continue;
     }
     const int result =
-        mosquitto_callback_register(loaded->id, row.event, row.callback, nullptr, loaded);
+        mosquitto_callback_register(loaded->id, row.event, row.callback, row.event_data, loaded);
     if (result != MOSQ_ERR_SUCCESS) {
       return result;
     }

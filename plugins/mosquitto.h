@@ -31,7 +31,8 @@ class Broker {
   virtual bool Send(const Publish& publish) = 0;
   // The same to one client, whatever it has subscribed, not checked for READ; retain is ignored.
   virtual bool SendTo(const std::string& client_id, const Publish& publish) = 0;
-  // Disconnects a client (MQTT 5: 0x98). Only from Plugin::Tick.
+  // Disconnects a client (MQTT 5: 0x98); Plugin::Disconnected is called inside this call. Never
+  // from a callback about this client itself.
   virtual void Kick(const std::string& client_id) = 0;
 };
 
@@ -46,6 +47,8 @@ struct Client {
   const void* connection = nullptr;  // compared, never followed
   std::string_view id;
   std::string_view address;
+  // After sign-in what SignInAnswer called it, else as the client said; empty: it has none.
+  std::string_view user_name;
 };
 
 struct SignInRequest {

@@ -4,8 +4,10 @@
 #include <optional>
 #include <utility>
 
+#include "latchkey/v1/certificate.pb.h"
 #include "latchkey/v1/keyring.pb.h"
 #include "latchkey/v1/pairing.pb.h"
+#include "proto/certificate.h"
 #include "proto/command.h"
 #include "proto/crypto.h"
 #include "proto/keyring.h"
@@ -21,6 +23,7 @@ namespace {
 
 constexpr size_t kNonceBytes = 16;
 constexpr size_t kAnswerTextBytesMax = 256;
+constexpr std::string_view kControlPrefix = "$CONTROL/";
 
 template <class T>
 Verdict VerdictOf(const Result<T>& result) {
@@ -54,7 +57,8 @@ Verdict CheckRing(std::string_view payload) {
 Verdict CheckClaim(const Topic& topic, std::string_view payload) {
   const auto claim = FromWire<v1::PairingClaim>(payload, payload.size());
   if (!claim || claim->nonce().size() != kNonceBytes || claim->proof().size() != kDigestBytes ||
-      claim->public_key().size() != kPublicKeyBytes || claim->label().size() > kLabelBytesMax) {
+      claim->public_key().size() != kPublicKeyBytes || claim->label().size() > kLabelBytesMax ||
+      claim->offer_tag().size() != kOfferTagBytes) {
     return Malformed();
   }
   const Result<PublicKey> key = PublicKey::FromPoint(claim->public_key());
@@ -64,16 +68,58 @@ Verdict CheckClaim(const Topic& topic, std::string_view payload) {
   return key->Id().str() == topic.lane ? Verdict::Allow() : Verdict::Refuse(v1::REASON_WRONG_LANE);
 }
 
+// What a car tells a key that somebody else changed: with the ring that names it, or that no ring
+// does.
+Verdict CheckNotice(const v1::PairingAnswer& notice) {
+  if (!notice.proof().empty()) {
+    return Malformed();
+  }
+  const bool whole = notice.reason() == v1::REASON_UNSPECIFIED
+                         ? LooksSigned(notice.key_ring())
+                         : notice.reason() == v1::REASON_NOT_ON_RING && !notice.has_key_ring();
+  return whole ? Verdict::Allow() : Malformed();
+}
+
 Verdict CheckAnswer(std::string_view payload) {
   const auto answer = FromWire<v1::PairingAnswer>(payload, payload.size());
-  if (!answer || answer->nonce().size() != kNonceBytes ||
-      answer->text().size() > kAnswerTextBytesMax || !v1::Reason_IsValid(answer->reason())) {
+  if (!answer || answer->text().size() > kAnswerTextBytesMax ||
+      !v1::Reason_IsValid(answer->reason())) {
+    return Malformed();
+  }
+  if (answer->nonce().empty()) {
+    return CheckNotice(*answer);
+  }
+  if (answer->nonce().size() != kNonceBytes) {
     return Malformed();
   }
   if (answer->reason() != v1::REASON_UNSPECIFIED) {
     return Verdict::Allow();
   }
   const bool whole = answer->proof().size() == kDigestBytes && LooksSigned(answer->key_ring());
+  return whole ? Verdict::Allow() : Malformed();
+}
+
+// Form only: whose key it is, and the signature, are the registrar's to check.
+Verdict CheckCertificateRequest(std::string_view payload) {
+  const auto request = FromWire<v1::CertificateRequest>(payload, payload.size());
+  const bool whole = request && TimeFromWire(request->requested_at_ms()) &&
+                     request->requested_at_ms() > 0 &&
+                     request->signature().size() == kSignatureBytes &&
+                     request->public_key().size() == kPublicKeyBytes &&
+                     PublicKey::FromPoint(request->public_key()).has_value();
+  return whole ? Verdict::Allow() : Malformed();
+}
+
+// Form only: the car checks what is certified.
+Verdict CheckCertificateGrant(std::string_view payload) {
+  const auto grant = FromWire<v1::CertificateGrant>(payload, payload.size());
+  if (!grant || !TimeFromWire(grant->requested_at_ms()) || !v1::Reason_IsValid(grant->reason()) ||
+      grant->text().size() > kAnswerTextBytesMax) {
+    return Malformed();
+  }
+  const bool granted = grant->reason() == v1::REASON_UNSPECIFIED;
+  const bool whole = granted ? Certificate::FromDer(grant->certificate()).has_value()
+                             : grant->certificate().empty();
   return whole ? Verdict::Allow() : Malformed();
 }
 
@@ -109,6 +155,10 @@ Verdict CheckPayload(const Topic& topic, std::string_view payload, Timestamp now
       return CheckCommand(topic, payload, now);
     case TopicKind::kReceipt:
       return CheckReceipt(topic, payload);
+    case TopicKind::kCertificate:
+      return CheckCertificateGrant(payload);
+    case TopicKind::kCertificateRequest:
+      return CheckCertificateRequest(payload);
   }
   return Verdict::Refuse(v1::REASON_UNKNOWN_TOPIC);
 }
@@ -116,6 +166,9 @@ Verdict CheckPayload(const Topic& topic, std::string_view payload, Timestamp now
 }  // namespace
 
 Verdict CheckMessage(const Arriving& message, Timestamp now) {
+  if (message.topic.substr(0, kControlPrefix.size()) == kControlPrefix) {
+    return Verdict::Allow();
+  }
   const std::optional<Topic> topic = ParseTopic(message.topic);
   if (!topic) {
     return Verdict::Refuse(v1::REASON_UNKNOWN_TOPIC);

@@ -7,10 +7,12 @@
 
 #include <doctest/doctest.h>
 
+#include "latchkey/v1/certificate.pb.h"
 #include "latchkey/v1/pairing.pb.h"
 #include "latchkey/v1/state.pb.h"
 #include "proto/pairing.h"
 #include "proto/receipt.h"
+#include "proto/renewal.h"
 #include "proto/topic.h"
 #include "tests/support/wire_fixtures.h"
 
@@ -33,6 +35,8 @@ struct World {
   std::string claim = MakeClaim(offer, phone.Public(), nonce, "phone");
   std::string answer = MakeAnswer(offer, Claim{phone.Public(), nonce, "phone"}, ring);
   std::string refusal = MakeRefusal(nonce, v1::REASON_DECLINED);
+  std::string certificate_request = MakeCertificateRequest(car.ref, car.key, kNow);
+  std::string certificate_grant = MakeCertificateGrant(kNow, car.certificate_der);
 
   static std::string State(float soc = 50) {
     v1::StateGroup state;
@@ -102,11 +106,56 @@ TEST_CASE("guard: what each topic carries passes") {
   CHECK(w.Ask("pairing/" + w.key, w.claim, kNo) == "allowed");
   CHECK(w.Ask("pairing/" + w.key + "/answer", w.answer, kNo) == "allowed");
   CHECK(w.Ask("pairing/" + w.key + "/answer", w.refusal, kNo) == "allowed");
+  CHECK(w.Ask("pairing/" + w.key + "/answer", MakeKeyNotice(w.ring), kNo) == "allowed");
+  CHECK(w.Ask("pairing/" + w.key + "/answer", MakeRemovalNotice(), kNo) == "allowed");
+  CHECK(w.Ask("certificate/request", w.certificate_request, kNo) == "allowed");
+  CHECK(w.Ask("certificate", w.certificate_grant, kNo) == "allowed");
+  CHECK(w.Ask("certificate", MakeCertificateRefusal(kNow, v1::REASON_NOT_ALLOWED), kNo) ==
+        "allowed");
   CHECK(w.Ask("command/" + w.key, w.Flash(kSecond), kNo) == "allowed");
   CHECK(w.Ask("receipt/" + w.key, w.Receipt(v1::RECEIPT_STATE_DONE, v1::RECEIPT_SOURCE_CAR), kNo) ==
         "allowed");
   CHECK(w.Ask("receipt/" + w.key, w.Receipt(v1::RECEIPT_STATE_HELD, v1::RECEIPT_SOURCE_BRIDGE),
               kNo) == "allowed");
+}
+
+TEST_CASE("guard: a full ring whose keys all have weekly hours passes") {
+  const World w;
+  KeyRing ring{w.car.ref, 1, kNow, {}};
+  for (size_t i = 0; i < kRingKeysMax; ++i) {
+    ring.keys.push_back(testing::OnRing(PrivateKey::Generate().Public(), v1::ROLE_GUEST));
+    ring.keys.back().label = std::string(kLabelBytesMax, 'l');
+    ring.keys.back().week.assign(kWeekWindowsMax, WeekWindow{10000, 10079});
+  }
+  CHECK(w.Ask("keyring", SealKeyRing(ring, w.car.key, w.car.certificate_der), kYes) == "allowed");
+}
+
+TEST_CASE("guard: a certificate request or grant of another form is refused") {
+  const World w;
+  const auto request = [&](const std::function<void(v1::CertificateRequest&)>& change) {
+    v1::CertificateRequest wire;
+    REQUIRE(wire.ParseFromString(w.certificate_request));
+    change(wire);
+    return w.Ask("certificate/request", wire.SerializeAsString(), kNo);
+  };
+  CHECK(request([](auto&) {}) == "allowed");
+  CHECK(request([](auto& r) { r.set_public_key(std::string(33, 'x')); }) == "REASON_MALFORMED");
+  CHECK(request([](auto& r) { r.clear_public_key(); }) == "REASON_MALFORMED");
+  CHECK(request([](auto& r) { r.set_signature("short"); }) == "REASON_MALFORMED");
+  CHECK(request([](auto& r) { r.clear_requested_at_ms(); }) == "REASON_MALFORMED");
+  CHECK(request([](auto& r) { r.set_requested_at_ms(UINT64_MAX); }) == "REASON_MALFORMED");
+  const auto grant = [&](const std::function<void(v1::CertificateGrant&)>& change) {
+    v1::CertificateGrant wire;
+    REQUIRE(wire.ParseFromString(w.certificate_grant));
+    change(wire);
+    return w.Ask("certificate", wire.SerializeAsString(), kNo);
+  };
+  CHECK(grant([](auto&) {}) == "allowed");
+  CHECK(grant([](auto& g) { g.set_certificate("not a certificate"); }) == "REASON_MALFORMED");
+  CHECK(grant([](auto& g) { g.clear_certificate(); }) == "REASON_MALFORMED");
+  CHECK(grant([](auto& g) { g.set_reason(v1::REASON_NOT_ALLOWED); }) == "REASON_MALFORMED");
+  CHECK(grant([](auto& g) { g.set_text(std::string(257, 'x')); }) == "REASON_MALFORMED");
+  CHECK(grant([](auto& g) { g.set_reason(static_cast<v1::Reason>(999)); }) == "REASON_MALFORMED");
 }
 
 TEST_CASE("guard: what each topic does not carry is refused with its reason") {
@@ -159,6 +208,9 @@ TEST_CASE("guard: what each topic does not carry is refused with its reason") {
        "REASON_MALFORMED"},
       {"pairing/" + w.key, claim([](auto& c) { c.set_label(std::string(65, 'x')); }), kNo,
        "REASON_MALFORMED"},
+      {"pairing/" + w.key, claim([](auto& c) { c.clear_offer_tag(); }), kNo, "REASON_MALFORMED"},
+      {"pairing/" + w.key, claim([](auto& c) { c.set_offer_tag(std::string(9, 't')); }), kNo,
+       "REASON_MALFORMED"},
       {"pairing/" + other, w.claim, kNo, "REASON_WRONG_LANE"},
       {"pairing/" + w.key + "/answer", answer([](auto& a) { a.clear_key_ring(); }), kNo,
        "REASON_MALFORMED"},
@@ -166,6 +218,36 @@ TEST_CASE("guard: what each topic does not carry is refused with its reason") {
        "REASON_MALFORMED"},
       {"pairing/" + w.key + "/answer", answer([](auto& a) { a.set_text(std::string(257, 'x')); }),
        kNo, "REASON_MALFORMED"},
+      {"pairing/" + w.key + "/answer", answer([](auto& a) { a.set_nonce("short"); }), kNo,
+       "REASON_MALFORMED"},
+      // Notices: no nonce and no proof; the ring, or that there is none.
+      {"pairing/" + w.key + "/answer", answer([](auto& a) { a.clear_nonce(); }), kNo,
+       "REASON_MALFORMED"},
+      {"pairing/" + w.key + "/answer", answer([](auto& a) {
+         a.clear_nonce();
+         a.clear_proof();
+         a.clear_key_ring();
+       }),
+       kNo, "REASON_MALFORMED"},
+      {"pairing/" + w.key + "/answer", answer([](auto& a) {
+         a.clear_nonce();
+         a.clear_proof();
+         a.set_reason(v1::REASON_NOT_ON_RING);
+       }),
+       kNo, "REASON_MALFORMED"},
+      {"pairing/" + w.key + "/answer", answer([](auto& a) {
+         a.clear_nonce();
+         a.clear_proof();
+         a.clear_key_ring();
+         a.set_reason(v1::REASON_DECLINED);
+       }),
+       kNo, "REASON_MALFORMED"},
+      {"certificate/request", "garbage", kNo, "REASON_MALFORMED"},
+      {"certificate/request", w.certificate_request, kYes, "REASON_RETAIN_NOT_ALLOWED"},
+      {"certificate/request", Oversized(TopicKind::kCertificateRequest), kNo, "REASON_TOO_LARGE"},
+      {"certificate", w.certificate_grant, kYes, "REASON_RETAIN_NOT_ALLOWED"},
+      {"certificate", Oversized(TopicKind::kCertificate), kNo, "REASON_TOO_LARGE"},
+      {"certificate", "", kNo, "REASON_MALFORMED"},
       {"command/" + w.key, "garbage", kNo, "REASON_MALFORMED"},
       {"command/" + w.key, w.Odd([](v1::Command& c) { c.clear_action(); }), kNo,
        "REASON_UNKNOWN_ACTION"},
@@ -192,20 +274,34 @@ TEST_CASE("guard: what each topic does not carry is refused with its reason") {
 
 TEST_CASE("guard: topics outside the grammar pass for nobody") {
   const World w;
-  for (const char* topic : {"", "foo", "lk/1", "$CONTROL/latchkey/v1", "lk/2/f1/car1/keyring"}) {
+  for (const char* topic : {"", "foo", "lk/1", "$SYS/broker/latchkey/blocks", "$CONTROL",
+                            "lk/2/f1/car1/keyring", "lk/1/f1/car1/$CONTROL/"}) {
     CHECK(Said(CheckMessage({topic, w.ring, Retain::kYes}, kNow)) == "REASON_UNKNOWN_TOPIC");
+  }
+}
+
+TEST_CASE("guard: control topics are left to the plugin that answers them") {
+  for (const char* topic : {"$CONTROL/latchkey/v1", "$CONTROL/other/v1"}) {
+    CHECK(Said(CheckMessage({topic, "", Retain::kNo}, kNow)) == "allowed");
+    CHECK(Said(CheckMessage({topic, "anything", Retain::kYes}, kNow)) == "allowed");
   }
 }
 
 TEST_CASE("guard: no damaged copy of a message throws") {
   const World w;
-  for (const std::string& good : {World::State(), w.claim, w.Flash(kSecond)}) {
+  for (const std::string& good :
+       {World::State(), w.claim, w.Flash(kSecond), w.certificate_request, MakeRemovalNotice()}) {
     testing::ForEachDamaged(good, [&](const std::string& bytes) {
       for (const std::string& tail : {std::string("state/energy"), std::string("keyring")}) {
         CHECK_NOTHROW(w.Ask(tail, bytes, kYes));
       }
       for (const std::string kind : {"pairing/", "command/", "receipt/"}) {
         CHECK_NOTHROW(w.Ask(kind + w.key, bytes, kNo));
+      }
+      for (const std::string& tail :
+           {"pairing/" + w.key + "/answer", std::string("certificate/request"),
+            std::string("certificate")}) {
+        CHECK_NOTHROW(w.Ask(tail, bytes, kNo));
       }
     });
   }

@@ -1,13 +1,18 @@
-// latchkey_guard.so: counts and logs what guard/check.h refuses.
+// latchkey_guard.so: counts and logs what guard/check.h and guard/limits.h refuse.
+#include <algorithm>
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "plugins/guard/check.h"
+#include "plugins/guard/limits.h"
 #include "plugins/mosquitto.h"
 #include "plugins/refusals.h"
+#include "proto/topic.h"
 
 namespace latchkey::guard {
 
@@ -15,18 +20,57 @@ namespace {
 
 constexpr Duration kTellEvery = std::chrono::seconds(10);
 
+Result<Rates> ReadRates(const std::vector<broker::Option>& given) {
+  Rates rates;
+  const std::array<std::pair<std::string_view, Rate*>, 5> known = {
+      {{"rate_message", &rates.message},
+       {"rate_command", &rates.command},
+       {"rate_claim_key", &rates.claim_key},
+       {"rate_claim_address", &rates.claim_address},
+       {"rate_claim_car", &rates.claim_car}}};
+  for (const broker::Option& option : given) {
+    const auto* const row = std::find_if(known.begin(), known.end(),
+                                         [&](const auto& k) { return k.first == option.key; });
+    if (row == known.end()) {
+      return Fail(v1::REASON_MALFORMED, "plugin_opt_" + option.key +
+                                            " is not an option of latchkey_guard; it has "
+                                            "rate_message, rate_command, rate_claim_key, "
+                                            "rate_claim_address, rate_claim_car");
+    }
+    const Result<Rate> rate = ParseRate(option.value);
+    if (!rate) {
+      return Fail(rate.error().reason, "plugin_opt_" + option.key + ": " + rate.error().text);
+    }
+    *row->second = *rate;
+  }
+  return rates;
+}
+
+Sender SenderOf(const broker::Client& client) {
+  return {client.user_name.empty() ? client.id : client.user_name, client.address};
+}
+
 class GuardPlugin : public broker::Plugin {
  public:
-  GuardPlugin(broker::Broker& broker, Now now) : broker_(broker), told_at_(now.mono) {}
+  GuardPlugin(const Rates& rates, broker::Broker& broker, Now now)
+      : broker_(broker), limits_(rates), told_at_(now.mono) {}
 
-  broker::Events Wants() const override { return {false, broker::Word::kMayRefuse, true}; }
+  broker::Events Wants() const override { return {false, broker::Word::kMayRefuse, true, {}}; }
 
   std::string_view ReservedProperty() const override { return kReservedProperty; }
 
   // Sees wills too, which make no message event, when guard stands before auth in the
   // configuration.
   Verdict CheckAccess(const broker::AccessRequest& request, Now now) override {
-    if (request.at != At::kWrite) {
+    if (request.at == At::kRead) {
+      return Verdict::Allow();
+    }
+    const std::string_view limit = limits_.Take(SenderOf(request.client), now.mono);
+    if (!limit.empty()) {
+      return RefuseFull(request.at == At::kWrite ? At::kMessage : request.at, request.client,
+                        request.topic, limit, now);
+    }
+    if (request.at == At::kSubscribe) {
       return Verdict::Allow();
     }
     const Arriving message{request.topic, request.payload, request.retain};
@@ -35,6 +79,7 @@ class GuardPlugin : public broker::Plugin {
     return verdict;
   }
 
+  // Comes when all plugins have allowed the write: from here on the sender is who the lane says.
   Verdict CheckMessage(const broker::MessageRequest& request, Now now) override {
     // The broker hands the very same bytes of one publish first to CheckAccess, then to this: they
     // need no second look.
@@ -44,8 +89,16 @@ class GuardPlugin : public broker::Plugin {
         passed_.payload.data() == request.payload.data() &&
         passed_.payload.size() == request.payload.size() && passed_.retain == request.retain;
     passed_ = Arriving();
-    return seen ? Verdict::Allow()
-                : Check(request.client, {request.topic, request.payload, request.retain}, now);
+    const Verdict verdict =
+        seen ? Verdict::Allow()
+             : Check(request.client, {request.topic, request.payload, request.retain}, now);
+    const std::optional<Topic> topic = verdict.allowed() ? ParseTopic(request.topic) : std::nullopt;
+    if (!topic) {
+      return verdict;
+    }
+    const std::string_view limit = limits_.TakeFor(*topic, SenderOf(request.client), now.mono);
+    return limit.empty() ? verdict
+                         : RefuseFull(At::kMessage, request.client, request.topic, limit, now);
   }
 
   void Tick(Now now) override {
@@ -74,6 +127,12 @@ class GuardPlugin : public broker::Plugin {
     return verdict;
   }
 
+  Verdict RefuseFull(At at, const broker::Client& client, std::string_view topic,
+                     std::string_view limit, Now now) {
+    Refuse({at, v1::REASON_FULL, client.id, topic, limit}, now);
+    return Verdict::Refuse(v1::REASON_FULL);
+  }
+
   void Refuse(const Refused& refused, Now now) {
     if (const std::optional<std::string> line = refusals_.Count(refused, now.mono)) {
       broker_.Log(broker::Level::kWarning, *line);
@@ -81,6 +140,7 @@ class GuardPlugin : public broker::Plugin {
   }
 
   broker::Broker& broker_;
+  Limits limits_;
   Refusals refusals_;
   Arriving passed_;  // what CheckAccess let pass last: compared by address, never followed
   Instant told_at_;
@@ -94,12 +154,8 @@ namespace latchkey::broker {
 
 Result<std::unique_ptr<Plugin>> MakePlugin(const std::vector<Option>& options, Broker& broker,
                                            Now now) {
-  if (!options.empty()) {
-    return Fail(v1::REASON_MALFORMED, "plugin_opt_" + options.front().key +
-                                          " is not an option of latchkey_guard: it has none; "
-                                          "remove the line");
-  }
-  return std::unique_ptr<Plugin>(std::make_unique<guard::GuardPlugin>(broker, now));
+  LK_TRY(const guard::Rates rates, guard::ReadRates(options));
+  return std::unique_ptr<Plugin>(std::make_unique<guard::GuardPlugin>(rates, broker, now));
 }
 
 }  // namespace latchkey::broker

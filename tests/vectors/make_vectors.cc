@@ -11,10 +11,13 @@
 
 #include <nlohmann/json.hpp>
 
+#include "proto/blocks.h"
 #include "proto/command.h"
+#include "proto/invite.h"
 #include "proto/keyring.h"
 #include "proto/pairing.h"
 #include "proto/receipt.h"
+#include "proto/renewal.h"
 #include "proto/state.h"
 #include "proto/token.h"
 #include "proto/topic.h"
@@ -107,6 +110,7 @@ World MakeWorld(const Json& keys) {
   guest.not_before = kNow - Duration(3'600'000);
   guest.not_after = kNow + Duration(3'600'000);
   guest.label = "Gu\xc3\xa9st";
+  guest.week = {{1800, 2820}, {8640, 300}};  // Tuesday 6:00 to 23:00; Sunday to Monday 5:00
   world.ring = {world.ref,
                 7,
                 kNow - Duration(60'000),
@@ -116,7 +120,8 @@ World MakeWorld(const Json& keys) {
 
 Json Signatures(const World& world) {
   Json rows = Json::array();
-  for (const char* domain : {"latchkey.v1.command", "latchkey.v1.keyring", "latchkey.v1.receipt"}) {
+  for (const char* domain : {"latchkey.v1.command", "latchkey.v1.keyring", "latchkey.v1.receipt",
+                             "latchkey.v1.certificate-request"}) {
     const std::string bytes = FromHex("0a0464656d6f");
     rows.push_back({{"domain", domain},
                     {"bytes", ToHex(bytes)},
@@ -153,11 +158,13 @@ Json Topics(const World& world) {
   add(PairingAnswerTopic(world.ref, lane));
   add(CommandTopic(world.ref, lane));
   add(ReceiptTopic(world.ref, lane));
+  add(CertificateTopic(world.ref));
+  add(CertificateRequestTopic(world.ref));
   return {{"topics", good},
           {"refused",
            {"lk/1/demo/F3-17", "lk/1/demo/F3-17/state/+", "lk/1/Demo/F3-17/presence",
             "lk/1/demo/-x/presence", "lk/1/demo/F3-17/command/short", "lk/2/demo/F3-17/presence",
-            "lk/1/demo/F3-17/presence/"}}};
+            "lk/1/demo/F3-17/presence/", "lk/1/demo/F3-17/certificate/answer"}}};
 }
 
 std::string Jwt(const PrivateKey& key, const std::string& header, const std::string& payload) {
@@ -204,6 +211,36 @@ Json Tokens(const World& world) {
           {"tokens", rows}};
 }
 
+Json WeekJson(const std::vector<WeekWindow>& week) {
+  Json rows = Json::array();
+  for (const WeekWindow& window : week) {
+    rows.push_back({{"start_minute", window.start}, {"end_minute", window.end}});
+  }
+  return rows;
+}
+
+// Instants on both sides of every edge of weekly hours.
+Json WeeklyHours() {
+  const std::vector<std::vector<WeekWindow>> weeks = {
+      {},       {{480, 1020}},  {{8640, 300}},    {{10000, 0}},
+      {{0, 1}}, {{4242, 4242}}, {{10079, 10078}}, {{1800, 2820}, {8640, 300}}};
+  constexpr Timestamp kMonday{1'699'833'600'000};
+  Json rows = Json::array();
+  for (const std::vector<WeekWindow>& week : weeks) {
+    std::vector<Timestamp> instants = {{0}, kNow};
+    for (const WeekWindow& window : week) {
+      for (const uint16_t minute : {window.start, window.end}) {
+        const Timestamp edge = kMonday + Duration(int64_t{minute} * 60'000);
+        instants.insert(instants.end(), {edge - Duration(1), edge});
+      }
+    }
+    for (const Timestamp now : instants) {
+      rows.push_back({{"week", WeekJson(week)}, {"now_ms", now.ms}, {"inside", InWeek(week, now)}});
+    }
+  }
+  return rows;
+}
+
 Json Rings(const World& world) {
   const std::string good = SealKeyRing(world.ring, world.car, world.certificate);
   v1::SignedKeyRing outer;
@@ -230,6 +267,9 @@ Json Rings(const World& world) {
   KeyRing nothing = world.ring;
   nothing.version = 0;
   add("version 0", SealKeyRing(nothing, world.car, world.certificate), world.ca_der);
+  KeyRing hours = world.ring;
+  hours.keys[1].week = {{0, 10080}};
+  add("a minute no week has", SealKeyRing(hours, world.car, world.certificate), world.ca_der);
   Json keys = Json::array();
   for (const RingKey& key : world.ring.keys) {
     keys.push_back({{"key_id", key.id.str()},
@@ -238,7 +278,8 @@ Json Rings(const World& world) {
                     {"permission_mask", key.permissions},
                     {"not_before_ms", key.not_before.ms},
                     {"not_after_ms", key.not_after.ms},
-                    {"label", key.label}});
+                    {"label", key.label},
+                    {"week", WeekJson(key.week)}});
   }
   return {{"now_ms", kNow.ms},
           {"fleet", world.ref.fleet.str()},
@@ -247,7 +288,8 @@ Json Rings(const World& world) {
           {"written_at_ms", world.ring.written_at.ms},
           {"keys", keys},
           {"key_ring", ToHex(outer.key_ring())},
-          {"rings", rows}};
+          {"rings", rows},
+          {"weekly_hours", WeeklyHours()}};
 }
 
 // Arguments for the actions that need some.
@@ -422,13 +464,153 @@ Json Pairing(const World& world) {
           {"nonce", ToHex(nonce)},
           {"label", label},
           {"transcript", ToHex(transcript)},
+          {"offer_tag", ToHex(claim_wire.offer_tag())},
           {"claim_proof", ToHex(claim_wire.proof())},
           {"claim", ToHex(bytes)},
           {"sha256_certificate", ToHex(Sha256(world.certificate))},
           {"sha256_key_ring", ToHex(Sha256(answer_wire.key_ring().key_ring()))},
           {"answer_proof", ToHex(answer_wire.proof())},
           {"answer", ToHex(answer)},
-          {"refusal", ToHex(MakeRefusal(nonce, v1::REASON_DECLINED))}};
+          {"refusal", ToHex(MakeRefusal(nonce, v1::REASON_DECLINED))},
+          {"notice", ToHex(MakeKeyNotice(ring))},
+          {"removal_notice", ToHex(MakeRemovalNotice())}};
+}
+
+Json Invite(const World& world) {
+  const KeyRequest request{world.stranger.Public(), "Gu\xc3\xa9st"};
+  const Invitation invitation{"broker.example", 8884, std::string(kCell), world.ref,
+                              world.car.Public()};
+  const std::string key = ToLink(request);
+  const std::string invite = ToLink(invitation);
+  Json refused = Json::array();
+  for (const std::string& text :
+       {key + "&x=1", key + "&n=", key.substr(0, key.find("&n=")), key.substr(0, key.size() - 1),
+        "latchkey://invite?" + key.substr(key.find('?') + 1)}) {
+    LK_ASSERT(!ParseKeyRequest(text));
+    refused.push_back(text);
+  }
+  for (const std::string& text :
+       {invite + "&", invite + "&c=F3-17", invite.substr(0, invite.size() - 2),
+        "latchkey://pair?" + invite.substr(invite.find('?') + 1)}) {
+    LK_ASSERT(!ParseInvitation(text));
+    refused.push_back(text);
+  }
+  return {{"key_request",
+           {{"link", key}, {"point", ToHex(request.key.ToPoint())}, {"label", request.label}}},
+          {"invitation",
+           {{"link", invite},
+            {"host", invitation.host},
+            {"port", invitation.port},
+            {"cell", invitation.cell},
+            {"fleet", world.ref.fleet.str()},
+            {"car", world.ref.car.str()},
+            {"point", ToHex(invitation.car_key.ToPoint())}}},
+          {"refused", refused}};
+}
+
+Json BlockJson(const Block& block) {
+  return {{"key_id", block.scope.key.str()},
+          {"fleet", block.scope.fleet.str()},
+          {"car", block.scope.car.str()},
+          {"lifted", block.lifted},
+          {"changed_at_ms", block.changed_at.ms},
+          {"cause", v1::BlockCause_Name(block.cause)},
+          {"note", block.note},
+          {"command_id", block.command ? block.command->ToText() : ""},
+          {"block", ToHex(BlockToWire(block).SerializeAsString())}};
+}
+
+// Every pair of changes to one scope, and which of them both replicas end up with.
+Json Merges(const std::vector<Block>& changes) {
+  Json rows = Json::array();
+  for (size_t a = 0; a < changes.size(); ++a) {
+    for (size_t b = a + 1; b < changes.size(); ++b) {
+      Blocks blocks;
+      LK_ASSERT(blocks.Merge(changes[a]) && blocks.Merge(changes[b]));
+      const Block& held = *blocks.Find(changes[a].scope);
+      rows.push_back({{"a", ToHex(BlockToWire(changes[a]).SerializeAsString())},
+                      {"b", ToHex(BlockToWire(changes[b]).SerializeAsString())},
+                      {"wins", held == changes[a] ? "a" : "b"}});
+    }
+  }
+  return rows;
+}
+
+Json BlocksJson(const World& world) {
+  const KeyId key = world.stranger.Public().Id();
+  const Block everywhere{{key, {}, {}}, false,       kNow, v1::BLOCK_CAUSE_ADMINISTRATOR,
+                         "lost",        std::nullopt};
+  Block fleet = everywhere;
+  fleet.scope.fleet = world.ref.fleet;
+  Block owner = fleet;
+  owner.scope.car = world.ref.car;
+  owner.cause = v1::BLOCK_CAUSE_OWNER;
+  owner.note.clear();
+  owner.command = CommandId::Make(kNow.ms, std::string(10, 'a'));
+  Block lifted = everywhere;
+  lifted.lifted = true;
+  Block later = lifted;
+  later.changed_at = kNow + Duration(1);
+  Block noted = everywhere;
+  noted.note = "stolen";
+  Block by_owner = owner;
+  by_owner.scope = everywhere.scope;
+  Block other_command = by_owner;
+  other_command.command = CommandId::Make(kNow.ms, std::string(10, 'b'));
+  Json rows = Json::array();
+  for (const Block& block : {everywhere, fleet, owner, later}) {
+    rows.push_back(BlockJson(block));
+  }
+  v1::Control merge;
+  merge.set_request_id(7);
+  *merge.mutable_merge_blocks()->add_blocks() = BlockToWire(owner);
+  v1::Control list;
+  list.set_request_id(8);
+  *list.mutable_list_blocks()->mutable_after() = BlockToWire(everywhere);
+  v1::ControlAnswer answer;
+  answer.set_request_id(8);
+  *answer.add_blocks() = BlockToWire(fleet);
+  answer.set_more(true);
+  v1::BlocksChanged changed;
+  *changed.add_blocks() = BlockToWire(owner);
+  return {{"blocks", rows},
+          {"merges", Merges({everywhere, lifted, later, noted, by_owner, other_command})},
+          {"control_merge", ToHex(merge.SerializeAsString())},
+          {"control_list", ToHex(list.SerializeAsString())},
+          {"control_answer", ToHex(answer.SerializeAsString())},
+          {"blocks_changed", ToHex(changed.SerializeAsString())}};
+}
+
+Json Renewal(const World& world) {
+  const std::string request = MakeCertificateRequest(world.ref, world.car, kNow);
+  v1::CertificateRequest wire;
+  wire.ParseFromString(request);
+  std::string covered = "latchkey.v1.certificate-request";
+  covered += '\0' + world.ref.fleet.str() + '\0' + world.ref.car.str() + '\0' + wire.public_key();
+  for (int shift = 56; shift >= 0; shift -= 8) {
+    covered += static_cast<char>(wire.requested_at_ms() >> shift & 0xff);
+  }
+  Json rows = Json::array();
+  const auto add = [&](const char* name, const std::string& bytes, const CarRef& ref) {
+    rows.push_back({{"name", name},
+                    {"car", ref.car.str()},
+                    {"request", ToHex(bytes)},
+                    {"result", Said(OpenCertificateRequest(bytes, ref))}});
+  };
+  add("good", request, world.ref);
+  add("on another car's topic", request, testing::Ref("demo", "F3-18"));
+  wire.set_requested_at_ms(wire.requested_at_ms() + 1);
+  add("another time than signed", wire.SerializeAsString(), world.ref);
+  wire.clear_public_key();
+  add("no key", wire.SerializeAsString(), world.ref);
+  return {{"fleet", world.ref.fleet.str()},
+          {"car", world.ref.car.str()},
+          {"requested_at_ms", kNow.ms},
+          {"public_key", ToHex(world.car.Public().ToPoint())},
+          {"covered", ToHex(covered)},
+          {"requests", rows},
+          {"grant", ToHex(MakeCertificateGrant(kNow, world.certificate))},
+          {"refusal", ToHex(MakeCertificateRefusal(kNow, v1::REASON_BAD_CERTIFICATE))}};
 }
 
 v1::StateGroup StateOf(Group group) {
@@ -518,6 +700,9 @@ int Main(const std::filesystem::path& folder) {
   Write(folder / "commands.json", Commands(world));
   Write(folder / "receipts.json", Receipts(world));
   Write(folder / "pairing.json", Pairing(world));
+  Write(folder / "invite.json", Invite(world));
+  Write(folder / "blocks.json", BlocksJson(world));
+  Write(folder / "renewal.json", Renewal(world));
   Write(folder / "states.json", States());
   return 0;
 }

@@ -5,14 +5,18 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <doctest/doctest.h>
 #include <nlohmann/json.hpp>
 
+#include "proto/blocks.h"
 #include "proto/command.h"
+#include "proto/invite.h"
 #include "proto/keyring.h"
 #include "proto/pairing.h"
 #include "proto/receipt.h"
+#include "proto/renewal.h"
 #include "proto/state.h"
 #include "proto/token.h"
 #include "proto/topic.h"
@@ -53,6 +57,14 @@ CarRef RefOf(const Json& object) {
   return testing::Ref(Text(object, "fleet"), Text(object, "car"));
 }
 
+std::vector<WeekWindow> WeekOf(const Json& rows) {
+  std::vector<WeekWindow> week;
+  for (const Json& row : rows) {
+    week.push_back({row.at("start_minute").get<uint16_t>(), row.at("end_minute").get<uint16_t>()});
+  }
+  return week;
+}
+
 // The ring of rings.json, rebuilt from its fields.
 KeyRing RingOf(const Json& rings) {
   KeyRing ring{RefOf(rings), rings.at("version").get<uint64_t>(), Time(rings, "written_at_ms"), {}};
@@ -61,7 +73,7 @@ KeyRing RingOf(const Json& rings) {
     REQUIRE(v1::Role_Parse(Text(row, "role"), &role));
     ring.keys.push_back({Lane(row, "key_id"), Bytes(row, "public_key"), role,
                          row.at("permission_mask").get<uint32_t>(), Time(row, "not_before_ms"),
-                         Time(row, "not_after_ms"), Text(row, "label")});
+                         Time(row, "not_after_ms"), Text(row, "label"), WeekOf(row.at("week"))});
   }
   return ring;
 }
@@ -163,6 +175,13 @@ TEST_CASE("vectors: key rings open to these keys, and sealing writes the same by
   v1::SignedKeyRing sealed;
   REQUIRE(sealed.ParseFromString(SealKeyRing(want, *car, Bytes(keys, "car_certificate_der"))));
   CHECK(ToHex(sealed.key_ring()) == Text(file, "key_ring"));
+}
+
+TEST_CASE("vectors: weekly hours hold at these instants and not at those") {
+  for (const Json& row : Rows("rings.json", "weekly_hours")) {
+    CAPTURE(row.dump());
+    CHECK(InWeek(WeekOf(row.at("week")), Time(row, "now_ms")) == row.at("inside").get<bool>());
+  }
 }
 
 std::string Judge(const Json& row, const KeyRing& ring) {
@@ -276,6 +295,7 @@ TEST_CASE("vectors: the pairing transcript and both proofs are these bytes") {
   const std::string nonce = Bytes(file, "nonce");
   const std::string label = Text(file, "label");
   CHECK(ToHex(MakeClaim(*offer, phone, nonce, label)) == Text(file, "claim"));
+  CHECK(ToHex(OfferTag(*offer)) == Text(file, "offer_tag"));
   const auto claim = CheckClaim(Bytes(file, "claim"), *offer, Lane(file, "lane"));
   REQUIRE(claim);
   const std::string transcript = Bytes(file, "transcript");
@@ -295,6 +315,110 @@ TEST_CASE("vectors: the pairing transcript and both proofs are these bytes") {
   REQUIRE(answer.ParseFromString(Bytes(file, "answer")));
   CHECK(ToHex(MakeAnswer(*offer, *claim, answer.key_ring().SerializeAsString())) ==
         Text(file, "answer"));
+  const auto notice = ReadKeyNotice(Bytes(file, "notice"));
+  REQUIRE(notice);
+  CHECK(notice->on_ring);
+  CHECK(OpenKeyRingOf(notice->signed_ring, paired->car_key).value() == paired->ring);
+  CHECK_FALSE(ReadKeyNotice(Bytes(file, "removal_notice")).value().on_ring);
+  CHECK(ToHex(MakeRemovalNotice()) == Text(file, "removal_notice"));
+}
+
+TEST_CASE("vectors: a key request and an invitation are these links") {
+  const Json file = Read("invite.json");
+  const Json& key = file.at("key_request");
+  const auto request = ParseKeyRequest(Text(key, "link"));
+  REQUIRE(request);
+  CHECK(ToHex(request->key.ToPoint()) == Text(key, "point"));
+  CHECK(request->label == Text(key, "label"));
+  CHECK(ToLink(*request) == Text(key, "link"));
+  const Json& invite = file.at("invitation");
+  const auto invitation = ParseInvitation(Text(invite, "link"));
+  REQUIRE(invitation);
+  CHECK(invitation->host == Text(invite, "host"));
+  CHECK(invitation->port == invite.at("port").get<int>());
+  CHECK(invitation->cell == Text(invite, "cell"));
+  CHECK(invitation->ref == RefOf(invite));
+  CHECK(ToHex(invitation->car_key.ToPoint()) == Text(invite, "point"));
+  CHECK(ToLink(*invitation) == Text(invite, "link"));
+  for (const Json& text : file.at("refused")) {
+    CAPTURE(text.get<std::string>());
+    CHECK_FALSE(ParseKeyRequest(text.get<std::string>()));
+    CHECK_FALSE(ParseInvitation(text.get<std::string>()));
+  }
+}
+
+Block BlockOf(const Json& row, const char* name) {
+  v1::Block wire;
+  REQUIRE(wire.ParseFromString(Bytes(row, name)));
+  return BlockFromWire(wire).value();
+}
+
+TEST_CASE("vectors: blocks have these parts, and of two changes this one wins in either order") {
+  const Json file = Read("blocks.json");
+  for (const Json& row : file.at("blocks")) {
+    const Block block = BlockOf(row, "block");
+    CHECK(block.scope.key.str() == Text(row, "key_id"));
+    CHECK(block.scope.fleet.str() == Text(row, "fleet"));
+    CHECK(block.scope.car.str() == Text(row, "car"));
+    CHECK(block.lifted == row.at("lifted").get<bool>());
+    CHECK(block.changed_at == Time(row, "changed_at_ms"));
+    CHECK(v1::BlockCause_Name(block.cause) == Text(row, "cause"));
+    CHECK(block.note == Text(row, "note"));
+    CHECK((block.command ? block.command->ToText() : "") == Text(row, "command_id"));
+    CHECK(ToHex(BlockToWire(block).SerializeAsString()) == Text(row, "block"));
+  }
+  for (const Json& row : file.at("merges")) {
+    const Block a = BlockOf(row, "a");
+    const Block b = BlockOf(row, "b");
+    const Block wins = Text(row, "wins") == "a" ? a : b;
+    for (const auto& [first, second] : {std::pair(a, b), std::pair(b, a)}) {
+      Blocks blocks;
+      REQUIRE(blocks.Merge(first));
+      REQUIRE(blocks.Merge(second));
+      CHECK(*blocks.Find(a.scope) == wins);
+    }
+  }
+}
+
+TEST_CASE("vectors: control messages are these bytes") {
+  const Json file = Read("blocks.json");
+  v1::Control merge;
+  REQUIRE(merge.ParseFromString(Bytes(file, "control_merge")));
+  CHECK(merge.request_id() == 7);
+  CHECK(BlockFromWire(merge.merge_blocks().blocks(0)).value().scope.car.str() == "F3-17");
+  v1::Control list;
+  REQUIRE(list.ParseFromString(Bytes(file, "control_list")));
+  CHECK(list.list_blocks().after().fleet().empty());
+  v1::ControlAnswer answer;
+  REQUIRE(answer.ParseFromString(Bytes(file, "control_answer")));
+  CHECK(answer.more());
+  CHECK(answer.blocks_size() == 1);
+  v1::BlocksChanged changed;
+  REQUIRE(changed.ParseFromString(Bytes(file, "blocks_changed")));
+  CHECK(changed.blocks_size() == 1);
+}
+
+TEST_CASE("vectors: certificate requests are taken and refused as written") {
+  const Json file = Read("renewal.json");
+  const PublicKey car = PublicKey::FromPoint(Bytes(file, "public_key")).value();
+  for (const Json& row : file.at("requests")) {
+    CAPTURE(Text(row, "name"));
+    const auto request =
+        OpenCertificateRequest(Bytes(row, "request"), testing::Ref("demo", Text(row, "car")));
+    CHECK(Said(request) == Text(row, "result"));
+    if (request) {
+      CHECK(request->requested_at == Time(file, "requested_at_ms"));
+      v1::CertificateRequest wire;
+      REQUIRE(wire.ParseFromString(Bytes(row, "request")));
+      CHECK(car.Verify(Bytes(file, "covered"), wire.signature()));
+    }
+  }
+  v1::CertificateGrant grant;
+  REQUIRE(grant.ParseFromString(Bytes(file, "grant")));
+  CHECK(ToHex(grant.certificate()) == Text(Read("keys.json"), "car_certificate_der"));
+  const Timestamp asked = Time(file, "requested_at_ms");
+  CHECK(ToHex(MakeCertificateGrant(asked, grant.certificate())) == Text(file, "grant"));
+  CHECK(ToHex(MakeCertificateRefusal(asked, v1::REASON_BAD_CERTIFICATE)) == Text(file, "refusal"));
 }
 
 TEST_CASE("vectors: states give these signals, each with its own time") {

@@ -5,6 +5,7 @@
 #include <array>
 #include <optional>
 
+#include "proto/blocks.h"
 #include "proto/command.h"
 #include "proto/keyring.h"
 #include "proto/topic.h"
@@ -14,20 +15,24 @@ namespace latchkey::auth {
 namespace {
 
 constexpr std::string_view kBrokerTopics = "$SYS/broker/";
+constexpr std::string_view kRequests = "certificate/request";
 
 // What a cell of the table asks for.
 enum class Need : uint8_t {
   kNever,
-  kSelf,      // the car itself; an operator of the fleet; any bridge
+  kSelf,      // the car itself; an operator or registrar of the fleet; any bridge
   kLane,      // a phone: its own lane, ring or not
   kRing,      // a phone: its key is on the ring and inside its window
   kLaneRing,  // both
   kGroup,     // a phone as kRing, an operator of the fleet: with the state group's permission
 };
 
+// By PrincipalKind: phone, car, operator, bridge, registrar, administrator.
+using Columns = std::array<Need, kPrincipalKindCount>;
+
 struct Row {
-  std::array<Need, kPrincipalKindCount> write;  // by PrincipalKind: phone, car, operator, bridge
-  std::array<Need, kPrincipalKindCount> read;
+  Columns write;
+  Columns read;
 };
 
 constexpr Need kNo = Need::kNever;
@@ -36,19 +41,23 @@ constexpr Need kYes = Need::kSelf;
 // By TopicKind.
 constexpr std::array<Row, kTopicKindCount> kTable = {{
     // state
-    {{kNo, kYes, kNo, kYes}, {Need::kGroup, kNo, Need::kGroup, kYes}},
+    {{kNo, kYes, kNo, kYes, kNo, kNo}, {Need::kGroup, kNo, Need::kGroup, kYes, kNo, kNo}},
     // presence
-    {{kNo, kNo, kNo, kNo}, {Need::kRing, kNo, kYes, kYes}},
+    {{kNo, kNo, kNo, kNo, kNo, kNo}, {Need::kRing, kNo, kYes, kYes, kNo, kNo}},
     // keyring
-    {{kNo, kYes, kNo, kYes}, {Need::kRing, kYes, kNo, kYes}},
+    {{kNo, kYes, kNo, kYes, kNo, kNo}, {Need::kRing, kYes, kNo, kYes, kNo, kNo}},
     // pairing
-    {{Need::kLane, kNo, kNo, kNo}, {kNo, kYes, kNo, kNo}},
+    {{Need::kLane, kNo, kNo, kNo, kNo, kNo}, {kNo, kYes, kNo, kNo, kNo, kNo}},
     // pairing answer
-    {{kNo, kYes, kNo, kNo}, {Need::kLane, kNo, kNo, kNo}},
+    {{kNo, kYes, kNo, kNo, kNo, kNo}, {Need::kLane, kNo, kNo, kNo, kNo, kNo}},
     // command
-    {{Need::kLaneRing, kNo, kNo, kYes}, {kNo, kYes, kNo, kYes}},
+    {{Need::kLaneRing, kNo, kNo, kYes, kNo, kNo}, {kNo, kYes, kNo, kYes, kNo, kNo}},
     // receipt
-    {{kNo, kYes, kNo, kYes}, {Need::kLaneRing, kNo, kNo, kYes}},
+    {{kNo, kYes, kNo, kYes, kNo, kNo}, {Need::kLaneRing, kNo, kNo, kYes, kNo, kNo}},
+    // certificate
+    {{kNo, kNo, kNo, kNo, kYes, kNo}, {kNo, kYes, kNo, kNo, kNo, kNo}},
+    // certificate request
+    {{kNo, kYes, kNo, kNo, kNo, kNo}, {kNo, kNo, kNo, kNo, kYes, kNo}},
 }};
 
 Need NeedOf(PrincipalKind who, Access access, TopicKind kind) {
@@ -62,29 +71,38 @@ bool InReach(const Principal& principal, const Topic& topic) {
     case PrincipalKind::kCar:
       return topic.car == principal.car.car.str() && topic.fleet == principal.car.fleet.str();
     case PrincipalKind::kOperator:
+    case PrincipalKind::kRegistrar:
       return topic.fleet == principal.car.fleet.str();
     case PrincipalKind::kPhone:
     case PrincipalKind::kBridge:
       return true;
+    case PrincipalKind::kAdministrator:
+      return false;
   }
   return false;
 }
 
-// The phone's key on the ring of the car, inside its window.
-Verdict CheckRing(const Principal& phone, Place place, uint32_t permissions,
+// The key on the ring of the car, inside its window.
+Verdict CheckRing(std::string_view key, Place place, uint32_t permissions,
                   const Directory& directory, Timestamp now) {
   const HeldRing* ring = directory.Find(place);
-  const HeldKey* key = ring == nullptr ? nullptr : ring->Find(phone.key.str());
-  if (key == nullptr) {
+  const HeldKey* held = ring == nullptr ? nullptr : ring->Find(key);
+  if (held == nullptr) {
     return Verdict::Refuse(v1::REASON_NOT_ON_RING);
   }
-  const Verdict window = key->CheckWindow(now);
+  const Verdict window = ring->CheckWindow(*held, now);
   if (!window.allowed()) {
     return window;
   }
-  return (key->permissions & permissions) == permissions
+  return (held->permissions & permissions) == permissions
              ? Verdict::Allow()
              : Verdict::Refuse(v1::REASON_NOT_PERMITTED);
+}
+
+Verdict CheckBlocks(std::string_view key, Place place, const Directory& directory) {
+  return directory.blocks().Denies(key, place.fleet, place.car)
+             ? Verdict::Refuse(v1::REASON_BLOCKED)
+             : Verdict::Allow();
 }
 
 Verdict CheckNeed(const Principal& principal, Need need, const Topic& topic,
@@ -99,32 +117,58 @@ Verdict CheckNeed(const Principal& principal, Need need, const Topic& topic,
   if (lane && topic.lane != principal.key.str()) {
     return Verdict::Refuse(v1::REASON_WRONG_LANE);
   }
+  const Place place{topic.fleet, topic.car};
+  if (principal.kind == PrincipalKind::kPhone) {
+    const Verdict blocks = CheckBlocks(principal.key.str(), place, directory);
+    if (!blocks.allowed()) {
+      return blocks;
+    }
+  }
   if (need == Need::kSelf || need == Need::kLane) {
     return Verdict::Allow();
   }
   const uint32_t permission = need == Need::kGroup ? Bit(ReadPermission(topic.group)) : 0;
   if (principal.kind == PrincipalKind::kPhone) {
-    return CheckRing(principal, {topic.fleet, topic.car}, permission, directory, now);
+    return CheckRing(principal.key.str(), place, permission, directory, now);
   }
   return (principal.permissions & permission) == permission
              ? Verdict::Allow()
              : Verdict::Refuse(v1::REASON_NOT_PERMITTED);
 }
 
-// "Nothing acts late" and "no ring goes back", at the moment of delivery.
-Verdict CheckDelivery(const Topic& topic, std::string_view payload, const Directory& directory,
-                      Timestamp now) {
+// A command from a key that may command this car no more, whoever kept or brought it: one of QoS 2
+// that is released late, one that waited in the car's session, one a broker's owner published.
+Verdict CheckLane(const Topic& topic, const Directory& directory, Timestamp now) {
+  const Place place{topic.fleet, topic.car};
+  const Verdict blocks = CheckBlocks(topic.lane, place, directory);
+  return blocks.allowed() ? CheckRing(topic.lane, place, 0, directory, now) : blocks;
+}
+
+// "Nothing acts late", "no ring goes back" and "no key acts after it is taken", at the moment of
+// delivery.
+Verdict CheckDelivery(const Principal& principal, const Topic& topic, std::string_view payload,
+                      const Directory& directory, Timestamp now) {
   if (topic.kind == TopicKind::kKeyRing) {
     return directory.CheckHeld({topic.fleet, topic.car}, payload);
   }
   if (topic.kind != TopicKind::kCommand) {
     return Verdict::Allow();
   }
+  if (principal.kind == PrincipalKind::kCar) {
+    const Verdict lane = CheckLane(topic, directory, now);
+    if (!lane.allowed()) {
+      return lane;
+    }
+  }
   const Result<std::optional<Timestamp>> expiry = ExpiryOf(payload);
   if (!expiry) {
     return Verdict::Refuse(expiry.error().reason);
   }
   return *expiry && now >= **expiry ? Verdict::Refuse(v1::REASON_EXPIRED) : Verdict::Allow();
+}
+
+bool IsCell(PrincipalKind kind) {
+  return kind == PrincipalKind::kBridge || kind == PrincipalKind::kAdministrator;
 }
 
 Verdict CheckTopic(const Principal& principal, const Question& question, const Directory& directory,
@@ -134,14 +178,18 @@ Verdict CheckTopic(const Principal& principal, const Question& question, const D
       question.topic.substr(0, kBrokerTopics.size()) == kBrokerTopics) {
     return Verdict::Allow();
   }
+  if (!read && question.topic == kControlTopic) {
+    return IsCell(principal.kind) ? Verdict::Allow() : Verdict::Refuse(v1::REASON_NOT_ALLOWED);
+  }
   const std::optional<Topic> topic = ParseTopic(question.topic);
   if (!topic) {
     return Verdict::Refuse(v1::REASON_UNKNOWN_TOPIC);
   }
   const Need need = NeedOf(principal.kind, question.access, topic->kind);
   const Verdict verdict = CheckNeed(principal, need, *topic, directory, now);
-  return verdict.allowed() && read ? CheckDelivery(*topic, question.payload, directory, now)
-                                   : verdict;
+  return verdict.allowed() && read
+             ? CheckDelivery(principal, *topic, question.payload, directory, now)
+             : verdict;
 }
 
 // A phone reads below one car whose ring names it, or waits for the answer on its own lane.
@@ -153,6 +201,11 @@ Verdict CheckPhoneFilter(const Principal& phone, const Filter& filter, const Dir
   if (!filter.fleet || !filter.car) {
     return Verdict::Refuse(v1::REASON_WRONG_CAR);
   }
+  const Place place{*filter.fleet, *filter.car};
+  const Verdict blocks = CheckBlocks(phone.key.str(), place, directory);
+  if (!blocks.allowed()) {
+    return blocks;
+  }
   constexpr std::string_view kPairing = "pairing/";
   constexpr std::string_view kAnswer = "/answer";
   const std::string& key = phone.key.str();
@@ -163,7 +216,7 @@ Verdict CheckPhoneFilter(const Principal& phone, const Filter& filter, const Dir
       rest.substr(kPairing.size() + key.size()) == kAnswer) {
     return Verdict::Allow();
   }
-  return CheckRing(phone, {*filter.fleet, *filter.car}, 0, directory, now);
+  return CheckRing(key, place, 0, directory, now);
 }
 
 // A filter without wildcards is one topic: who could never read it is told so at once.
@@ -206,6 +259,13 @@ Verdict CheckFilter(const Principal& principal, const Question& question,
       }
       return filter->share.empty() ? CheckExactFilter(principal, question, directory, now)
                                    : Verdict::Allow();
+    case PrincipalKind::kRegistrar:
+      if (filter->fleet != principal.car.fleet.str()) {
+        return Verdict::Refuse(v1::REASON_WRONG_CAR);
+      }
+      return filter->rest == kRequests ? Verdict::Allow() : Verdict::Refuse(v1::REASON_NOT_ALLOWED);
+    case PrincipalKind::kAdministrator:
+      return Verdict::Refuse(v1::REASON_NOT_ALLOWED);
     case PrincipalKind::kPhone: {
       const Verdict place = CheckPhoneFilter(principal, *filter, directory, now);
       return place.allowed() ? CheckExactFilter(principal, question, directory, now) : place;
@@ -215,6 +275,13 @@ Verdict CheckFilter(const Principal& principal, const Question& question,
 }
 
 }  // namespace
+
+Verdict CheckSignIn(const Principal& principal, const Directory& directory) {
+  return principal.kind == PrincipalKind::kPhone &&
+                 directory.blocks().DeniesEverywhere(principal.key.str())
+             ? Verdict::Refuse(v1::REASON_BLOCKED)
+             : Verdict::Allow();
+}
 
 Verdict CheckAccess(const Principal& principal, const Question& question,
                     const Directory& directory, Timestamp now) {

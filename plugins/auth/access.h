@@ -21,10 +21,15 @@ struct Question {
   std::string_view payload;  // empty for kSubscribe
 };
 
+// May who has shown this identity connect at all? REASON_BLOCKED: its key is denied everywhere.
+Verdict CheckSignIn(const Principal& principal, const Directory& directory);
+
 // In the order checked: REASON_UNKNOWN_TOPIC (not in the topic table, not a filter below lk/1);
 // REASON_NOT_ALLOWED (this kind of principal never); REASON_WRONG_CAR (another car, another fleet,
-// a filter wider than the principal); REASON_WRONG_LANE (another phone's lane); REASON_NOT_ON_RING;
-// REASON_OUTSIDE_WINDOW; REASON_NOT_PERMITTED (no right to this state group); and for deliveries
+// a filter wider than the principal); REASON_WRONG_LANE (another phone's lane); REASON_BLOCKED (the
+// phone's key is denied at this car); REASON_NOT_ON_RING; REASON_OUTSIDE_WINDOW;
+// REASON_NOT_PERMITTED (no right to this state group); and for deliveries REASON_BLOCKED,
+// REASON_NOT_ON_RING, REASON_OUTSIDE_WINDOW (a command to a car: the key of its lane),
 // REASON_EXPIRED, REASON_MALFORMED (a command), REASON_OLDER_VERSION (a ring that is not the one
 // held).
 Verdict CheckAccess(const Principal& principal, const Question& question,

@@ -43,7 +43,8 @@ struct World {
     REQUIRE(directory.Apply(ring, trust, std::nullopt));
   }
 
-  // "car1", "car2", "other" (fleet f2), "operator", "operator2" (of f2), "bridge", or a phone.
+  // "car1", "car2", "other" (fleet f2), "operator", "operator2" (of f2), "bridge", "registrar",
+  // "registrar2" (of f2), "administrator", or a phone.
   Principal Who(std::string_view name) const {
     Principal principal;
     if (name == "car1" || name == "car2" || name == "other") {
@@ -55,6 +56,11 @@ struct World {
       principal.permissions = Bit(v1::PERMISSION_READ_BODY) | Bit(v1::PERMISSION_READ_ENERGY);
     } else if (name == "bridge") {
       principal.kind = PrincipalKind::kBridge;
+    } else if (name == "registrar" || name == "registrar2") {
+      principal.kind = PrincipalKind::kRegistrar;
+      principal.car.fleet = FleetId::Parse(name == "registrar" ? "f1" : "f2").value();
+    } else if (name == "administrator") {
+      principal.kind = PrincipalKind::kAdministrator;
     } else {
       principal.key = Key(name).Public().Id();
     }
@@ -98,15 +104,17 @@ struct World {
   }
 };
 
-constexpr std::array<const char*, 11> kWho = {"car1",      "car2",   "other",   "operator",
-                                              "operator2", "bridge", "owner",   "guest",
-                                              "early",     "over",   "stranger"};
+constexpr std::array<const char*, 14> kWho = {
+    "car1",  "car2",  "other", "operator", "operator2", "bridge",     "owner",
+    "guest", "early", "over",  "stranger", "registrar", "registrar2", "administrator"};
 
 // One letter per principal of kWho: '+' allowed, and for refusals
-// n NOT_ALLOWED, c WRONG_CAR, l WRONG_LANE, r NOT_ON_RING, w OUTSIDE_WINDOW, p NOT_PERMITTED.
+// n NOT_ALLOWED, c WRONG_CAR, l WRONG_LANE, r NOT_ON_RING, w OUTSIDE_WINDOW, p NOT_PERMITTED,
+// b BLOCKED.
 std::string Letter(const std::string& said) {
   const std::vector<std::pair<std::string, std::string>> letters = {{"allowed", "+"},
                                                                     {"REASON_NOT_ALLOWED", "n"},
+                                                                    {"REASON_BLOCKED", "b"},
                                                                     {"REASON_WRONG_CAR", "c"},
                                                                     {"REASON_WRONG_LANE", "l"},
                                                                     {"REASON_NOT_ON_RING", "r"},
@@ -131,21 +139,24 @@ TEST_CASE("access: every kind of principal may write and read what the table say
     std::string_view payload;
   };
 
-  // Columns as kWho: car1 car2 other operator operator2 bridge owner guest early over stranger.
+  // Columns as kWho: car1 car2 other operator operator2 bridge owner guest early over stranger
+  // registrar registrar2 administrator.
   const std::vector<Case> cases = {
-      {"state/body", "+ccnn+nnnnn", "nnn+c+++wwr", {}},
-      {"state/location", "+ccnn+nnnnn", "nnnpc++pwwr", {}},
-      {"presence", "nnnnnnnnnnn", "nnn+c+++wwr", {}},
-      {"keyring", "+ccnn+nnnnn", "+ccnn+++wwr", w.ring},
-      {"pairing/{owner}", "nnnnnn+llll", "+ccnnnnnnnn", {}},
-      {"pairing/{stranger}", "nnnnnnllll+", "+ccnnnnnnnn", {}},
-      {"pairing/{stranger}/answer", "+ccnnnnnnnn", "nnnnnnllll+", {}},
-      {"command/{owner}", "nnnnn++llll", "+ccnn+nnnnn", flash},
-      {"command/{early}", "nnnnn+llwll", "+ccnn+nnnnn", flash},
-      {"command/{over}", "nnnnn+lllwl", "+ccnn+nnnnn", flash},
-      {"command/{stranger}", "nnnnn+llllr", "+ccnn+nnnnn", flash},
-      {"receipt/{guest}", "+ccnn+nnnnn", "nnnnn+l+lll", {}},
-      {"receipt/{stranger}", "+ccnn+nnnnn", "nnnnn+llllr", {}},
+      {"state/body", "+ccnn+nnnnnnnn", "nnn+c+++wwrnnn", {}},
+      {"state/location", "+ccnn+nnnnnnnn", "nnnpc++pwwrnnn", {}},
+      {"presence", "nnnnnnnnnnnnnn", "nnn+c+++wwrnnn", {}},
+      {"keyring", "+ccnn+nnnnnnnn", "+ccnn+++wwrnnn", w.ring},
+      {"pairing/{owner}", "nnnnnn+llllnnn", "+ccnnnnnnnnnnn", {}},
+      {"pairing/{stranger}", "nnnnnnllll+nnn", "+ccnnnnnnnnnnn", {}},
+      {"pairing/{stranger}/answer", "+ccnnnnnnnnnnn", "nnnnnnllll+nnn", {}},
+      {"command/{owner}", "nnnnn++llllnnn", "+ccnn+nnnnnnnn", flash},
+      {"command/{early}", "nnnnn+llwllnnn", "wccnn+nnnnnnnn", flash},
+      {"command/{over}", "nnnnn+lllwlnnn", "wccnn+nnnnnnnn", flash},
+      {"command/{stranger}", "nnnnn+llllrnnn", "rccnn+nnnnnnnn", flash},
+      {"receipt/{guest}", "+ccnn+nnnnnnnn", "nnnnn+l+lllnnn", {}},
+      {"receipt/{stranger}", "+ccnn+nnnnnnnn", "nnnnn+llllrnnn", {}},
+      {"certificate", "nnnnnnnnnnn+cn", "+ccnnnnnnnnnnn", {}},
+      {"certificate/request", "+ccnnnnnnnnnnn", "nnnnnnnnnnn+cn", {}},
   };
   for (const Case& c : cases) {
     std::string write;
@@ -176,11 +187,26 @@ TEST_CASE("access: topics that are not in the table are nobody's") {
   for (const char* who : kWho) {
     for (const char* topic :
          {"", "lk/1/f1/car1", "lk/1/f1/car1/state/other", "lk/2/f1/car1/keyring",
-          "lk/1/f1/car1/command/short", "$CONTROL/latchkey/v1", "foo", "$SYS/other"}) {
+          "lk/1/f1/car1/command/short", "lk/1/f1/car1/certificate/", "foo", "$SYS/other",
+          "$CONTROL/latchkey/v1/response", "$CONTROL/dynamic-security/v1"}) {
       INFO(who << " " << topic);
       CHECK(w.Ask(who, Access::kWrite, topic) == "REASON_UNKNOWN_TOPIC");
       CHECK(w.Ask(who, Access::kRead, topic) == "REASON_UNKNOWN_TOPIC");
     }
+  }
+}
+
+TEST_CASE(
+    "access: the control topic is written by administrators and bridges, and read by nobody") {
+  const World w;
+  const std::string topic = "$CONTROL/latchkey/v1";
+  for (const std::string who : kWho) {
+    const bool may = who == "bridge" || who == "administrator";
+    CHECK(w.Ask(who, Access::kWrite, topic) == (may ? "allowed" : "REASON_NOT_ALLOWED"));
+    CHECK(w.Ask(who, Access::kRead, topic) == "REASON_UNKNOWN_TOPIC");
+    CHECK(w.Ask(who, Access::kSubscribe, topic) == "REASON_UNKNOWN_TOPIC");
+    CHECK(w.Ask(who, Access::kSubscribe, topic + "/response") == "REASON_UNKNOWN_TOPIC");
+    CHECK(w.Ask(who, Access::kSubscribe, "$CONTROL/#") == "REASON_UNKNOWN_TOPIC");
   }
 }
 
@@ -224,6 +250,19 @@ TEST_CASE("access: filters are as narrow as who asks") {
       {"operator", "lk/1/+/+/state/#", "REASON_WRONG_CAR"},
       {"operator", "lk/1/f2/#", "REASON_WRONG_CAR"},
       {"operator", "lk/1/#", "REASON_WRONG_CAR"},
+      {"registrar", "lk/1/f1/+/certificate/request", "allowed"},
+      {"registrar", "lk/1/f1/car1/certificate/request", "allowed"},
+      {"registrar", "$share/x/lk/1/f1/+/certificate/request", "allowed"},
+      {"registrar", "lk/1/f2/+/certificate/request", "REASON_WRONG_CAR"},
+      {"registrar", "lk/1/+/+/certificate/request", "REASON_WRONG_CAR"},
+      {"registrar", "lk/1/f1/+/certificate", "REASON_NOT_ALLOWED"},
+      {"registrar", "lk/1/f1/+/certificate/#", "REASON_NOT_ALLOWED"},
+      {"registrar", "lk/1/f1/#", "REASON_NOT_ALLOWED"},
+      {"administrator", "lk/1/f1/car1/state/body", "REASON_NOT_ALLOWED"},
+      {"administrator", "lk/1/#", "REASON_NOT_ALLOWED"},
+      {"administrator", "#", "REASON_UNKNOWN_TOPIC"},
+      {"administrator", "$SYS/#", "REASON_UNKNOWN_TOPIC"},
+      {"car1", "lk/1/f1/car1/certificate", "allowed"},
       {"bridge", "lk/1/#", "allowed"},
       {"bridge", "lk/1/+/+/command/+", "allowed"},
       {"bridge", "#", "REASON_UNKNOWN_TOPIC"},
@@ -273,6 +312,132 @@ TEST_CASE("access: a ring that is not the one held is not delivered") {
     CHECK(w.Ask(who, Access::kRead, "lk/1/f1/car1/keyring", "") == "REASON_MALFORMED");
   }
   CHECK(w.Ask("bridge", Access::kRead, "lk/1/f1/car2/keyring", bytes) == "allowed");
+}
+
+// A block set or lifted on one key.
+void Set(World& w, const KeyId& key, const char* fleet, const char* car, bool lifted = false) {
+  Block block;
+  block.scope.key = key;
+  if (*fleet != 0) {
+    block.scope.fleet = FleetId::Parse(fleet).value();
+  }
+  if (*car != 0) {
+    block.scope.car = CarId::Parse(car).value();
+  }
+  block.lifted = lifted;
+  block.cause = v1::BLOCK_CAUSE_ADMINISTRATOR;
+  REQUIRE(w.directory.blocks().Merge(Change(w.directory.blocks().Find(block.scope), block, kNow)));
+}
+
+// What the owner's phone may at car1: its command, ring, state, receipt, claim and answer, filters
+// and its command's delivery to the car.
+std::string Owner(const World& w) {
+  const std::string flash = w.FlashUntil(kNow + kSecond);
+  const std::string car = "lk/1/f1/car1/";
+  return Letter(w.Ask("owner", Access::kWrite, car + "command/{owner}", flash)) +
+         Letter(w.Ask("owner", Access::kWrite, car + "pairing/{owner}")) +
+         Letter(w.Ask("owner", Access::kRead, car + "keyring", w.ring)) +
+         Letter(w.Ask("owner", Access::kRead, car + "state/body")) +
+         Letter(w.Ask("owner", Access::kRead, car + "presence")) +
+         Letter(w.Ask("owner", Access::kRead, car + "receipt/{owner}")) +
+         Letter(w.Ask("owner", Access::kRead, car + "pairing/{owner}/answer")) +
+         Letter(w.Ask("owner", Access::kSubscribe, car + "#")) +
+         Letter(w.Ask("owner", Access::kSubscribe, car + "pairing/{owner}/answer")) +
+         Letter(w.Ask("car1", Access::kRead, car + "command/{owner}", flash)) +
+         Letter(Said(CheckSignIn(w.Who("owner"), w.directory)));
+}
+
+TEST_CASE("access: a blocked key has nothing of the car, in both directions, until it is lifted") {
+  World w;
+  const KeyId owner = w.owner.Public().Id();
+  CHECK(Owner(w) == "+++++++++++");
+
+  struct Case {
+    const char* fleet;
+    const char* car;
+    const char* then;
+  };
+
+  for (const Case& c : {Case{"f1", "car1", "bbbbbbbbbb+"}, Case{"f1", "", "bbbbbbbbbb+"},
+                        Case{"", "", "bbbbbbbbbbb"}, Case{"f1", "car2", "+++++++++++"},
+                        Case{"f2", "", "+++++++++++"}, Case{"f2", "car1", "+++++++++++"}}) {
+    INFO(c.fleet << "/" << c.car);
+    Set(w, owner, c.fleet, c.car);
+    CHECK(Owner(w) == c.then);
+    CHECK(w.Ask("guest", Access::kRead, "lk/1/f1/car1/state/body") == "allowed");
+    // Others of the same car, and what the car and the bridge do, are as before.
+    CHECK(w.Ask("car1", Access::kWrite, "lk/1/f1/car1/receipt/{owner}") == "allowed");
+    CHECK(w.Ask("bridge", Access::kWrite, "lk/1/f1/car1/command/{owner}") == "allowed");
+    Set(w, owner, c.fleet, c.car, true);
+    CHECK(Owner(w) == "+++++++++++");
+  }
+}
+
+TEST_CASE("access: blocks of one key add up, and lifting one leaves the others") {
+  World w;
+  const KeyId owner = w.owner.Public().Id();
+  Set(w, owner, "", "");
+  Set(w, owner, "f1", "car1");
+  Set(w, owner, "", "", true);
+  CHECK(Owner(w) == "bbbbbbbbbb+");
+  Set(w, owner, "f1", "car1", true);
+  CHECK(Owner(w) == "+++++++++++");
+}
+
+TEST_CASE("access: a block subtracts and nothing more: lifting it gives a stranger nothing") {
+  World w;
+  const KeyId stranger = w.stranger.Public().Id();
+  Set(w, stranger, "", "");
+  CHECK(w.Ask("stranger", Access::kWrite, "lk/1/f1/car1/pairing/{stranger}") == "REASON_BLOCKED");
+  CHECK(w.Ask("stranger", Access::kSubscribe, "lk/1/f1/car1/pairing/{stranger}/answer") ==
+        "REASON_BLOCKED");
+  CHECK(w.Ask("stranger", Access::kRead, "lk/1/f1/car1/state/body") == "REASON_BLOCKED");
+  Set(w, stranger, "", "", true);
+  CHECK(w.Ask("stranger", Access::kWrite, "lk/1/f1/car1/pairing/{stranger}") == "allowed");
+  CHECK(w.Ask("stranger", Access::kRead, "lk/1/f1/car1/state/body") == "REASON_NOT_ON_RING");
+}
+
+TEST_CASE("access: another's lane is said before a block, so that nobody learns who is blocked") {
+  World w;
+  Set(w, w.owner.Public().Id(), "", "");
+  CHECK(w.Ask("guest", Access::kWrite, "lk/1/f1/car1/command/{owner}") == "REASON_WRONG_LANE");
+}
+
+TEST_CASE("access: a command is not delivered to a car whose ring names its key no more") {
+  World w;
+  const std::string flash = w.FlashUntil(kNow + kSecond);
+  const std::string topic = "lk/1/f1/car1/command/{owner}";
+  CHECK(w.Ask("car1", Access::kRead, topic, flash) == "allowed");
+  KeyRing next{w.car.ref, 8, kNow, {testing::OnRing(w.guest.Public(), v1::ROLE_GUEST)}};
+  REQUIRE(w.directory.Apply(SealKeyRing(next, w.car.key, w.car.certificate_der), w.trust,
+                            std::nullopt));
+  CHECK(w.Ask("car1", Access::kRead, topic, flash) == "REASON_NOT_ON_RING");
+  CHECK(w.Ask("bridge", Access::kRead, topic, flash) == "allowed");
+}
+
+TEST_CASE("access: weekly hours bind what a phone writes, reads and has delivered to the car") {
+  World w;
+  // kNow is a Tuesday, 22:13 UTC.
+  constexpr uint16_t kMinute = 1 * 1440 + 22 * 60 + 13;
+  KeyRing next{w.car.ref, 8, kNow, {}};
+  for (const PrivateKey* key : {&w.guest, &w.owner, &w.stranger}) {
+    next.keys.push_back(testing::OnRing(key->Public(), v1::ROLE_OWNER));
+  }
+  next.keys[0].week = {{0, 10}, {kMinute + 1, kMinute + 60}};  // guest: not yet
+  next.keys[1].week = {{kMinute, kMinute + 1}, {0, 10}};       // owner: now
+  next.keys[2].week = {{kMinute - 60, kMinute}};               // stranger: no more
+  REQUIRE(w.directory.Apply(SealKeyRing(next, w.car.key, w.car.certificate_der), w.trust,
+                            std::nullopt));
+  const std::string flash = w.FlashUntil(kNow + kSecond);
+  for (const auto& [who, said] :
+       {std::pair{"guest", "REASON_OUTSIDE_WINDOW"}, std::pair{"owner", "allowed"},
+        std::pair{"stranger", "REASON_OUTSIDE_WINDOW"}}) {
+    const std::string lane = "lk/1/f1/car1/command/{" + std::string(who) + "}";
+    CHECK(w.Ask(who, Access::kWrite, lane, flash) == said);
+    CHECK(w.Ask(who, Access::kRead, "lk/1/f1/car1/state/body") == said);
+    CHECK(w.Ask(who, Access::kSubscribe, "lk/1/f1/car1/#") == said);
+    CHECK(w.Ask("car1", Access::kRead, lane, flash) == said);
+  }
 }
 
 }  // namespace

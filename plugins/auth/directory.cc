@@ -30,11 +30,17 @@ std::optional<Digest> DigestOf(std::string_view signed_ring) {
 }
 
 HeldRing Compact(const KeyRing& ring, const Digest& digest, const Digest& carried) {
-  HeldRing held{ring.version, digest, carried, {}};
+  HeldRing held{ring.version, digest, carried, {}, {}};
   held.keys.reserve(ring.keys.size());
   for (const RingKey& key : ring.keys) {
     LK_ASSERT(key.id.str().size() == kKeyIdCharacters);
-    HeldKey compact{{}, key.permissions, key.not_before, key.not_after};
+    HeldKey compact{{},
+                    key.permissions,
+                    static_cast<uint16_t>(held.week.size()),
+                    static_cast<uint16_t>(key.week.size()),
+                    key.not_before,
+                    key.not_after};
+    held.week.insert(held.week.end(), key.week.begin(), key.week.end());
     std::copy_n(key.id.str().begin(), kKeyIdCharacters, compact.id.begin());
     held.keys.push_back(compact);
   }
@@ -54,12 +60,27 @@ std::vector<KeyId> FellOff(const HeldRing& before, const HeldRing& after) {
   return fell_off;
 }
 
+// Of a ring that opens.
+bool IsRevoked(std::string_view signed_ring, const Revocations* revoked) {
+  if (revoked == nullptr || revoked->serials.empty()) {
+    return false;
+  }
+  const auto outer = FromWire<v1::SignedKeyRing>(signed_ring, kKeyRingBytesMax);
+  LK_ASSERT(outer.has_value());
+  const Result<Certificate> certificate = Certificate::FromDer(outer->certificate());
+  LK_ASSERT(certificate.has_value());
+  return revoked->serials.contains(certificate->serial);
+}
+
 }  // namespace
 
-Verdict HeldKey::CheckWindow(Timestamp now) const {
-  const bool begun = not_before.ms == 0 || now >= not_before;
-  const bool over = not_after.ms != 0 && now >= not_after;
-  return begun && !over ? Verdict::Allow() : Verdict::Refuse(v1::REASON_OUTSIDE_WINDOW);
+Verdict HeldRing::CheckWindow(const HeldKey& key, Timestamp now) const {
+  const bool begun = key.not_before.ms == 0 || now >= key.not_before;
+  const bool over = key.not_after.ms != 0 && now >= key.not_after;
+  LK_ASSERT(size_t{key.week_first} + key.week_count <= week.size());
+  const bool open =
+      key.week_count == 0 || InWeek({week.data() + key.week_first, key.week_count}, now);
+  return begun && !over && open ? Verdict::Allow() : Verdict::Refuse(v1::REASON_OUTSIDE_WINDOW);
 }
 
 const HeldKey* HeldRing::Find(std::string_view key) const {
@@ -102,8 +123,17 @@ Result<Applied> Directory::Apply(std::string_view signed_ring, const Trust& trus
   const std::optional<Digest> digest = DigestOf(signed_ring);
   LK_ASSERT(digest.has_value());
   Applied applied{ring.ref, ring.version, ring.keys.size(), true, {}};
+  const bool revoked = place && IsRevoked(signed_ring, trust.FindFleetRevoked(fleet.str()));
+  const auto bad = [&] {
+    return Fail(v1::REASON_BAD_CERTIFICATE,
+                "the key ring of car " + ring.ref.ToText() +
+                    " is signed under a revoked certificate: ignored; the one before stays");
+  };
   const auto found = rings_.find(ring.ref);
   if (found == rings_.end()) {
+    if (revoked) {
+      return bad();
+    }
     rings_.emplace(ring.ref, Compact(ring, *digest, HalfSha256(signed_ring)));
     return applied;
   }
@@ -119,6 +149,9 @@ Result<Applied> Directory::Apply(std::string_view signed_ring, const Trust& trus
                     std::to_string(ring.version) + ", the one held is " +
                     std::to_string(held.version) +
                     ": ignored; the car sends its newest when it connects");
+  }
+  if (revoked) {
+    return bad();
   }
   HeldRing next = Compact(ring, *digest, HalfSha256(signed_ring));
   applied.fell_off = FellOff(held, next);

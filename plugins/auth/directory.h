@@ -1,4 +1,5 @@
-// Every key ring of the cell, verified, in the few bytes a check needs. The signed bytes stay in
+// Every key ring of the cell, verified, in the few bytes a check needs, and the keys that are
+// denied. The signed bytes stay in
 // the ring file and on the broker: a ring of four keys costs about 450 bytes here, so a million
 // pairings (250,000 such cars) take about 120 MB.
 #pragma once
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "plugins/auth/identity.h"
+#include "proto/blocks.h"
 #include "proto/keyring.h"
 #include "proto/result.h"
 #include "proto/time.h"
@@ -33,13 +35,12 @@ struct Place {
 struct HeldKey {
   std::array<char, kKeyIdCharacters> id{};
   uint32_t permissions = 0;  // mask of Bit()
+  uint16_t week_first = 0;   // its hours: `week_count` of HeldRing::week from here on
+  uint16_t week_count = 0;   // 0: at any time of the week
   Timestamp not_before;      // 0: always
   Timestamp not_after;       // 0: never ends
 
   std::string_view Id() const { return {id.data(), id.size()}; }
-
-  // REASON_OUTSIDE_WINDOW when `now` is before not_before or at or after not_after.
-  Verdict CheckWindow(Timestamp now) const;
 };
 
 struct HeldRing {
@@ -47,9 +48,14 @@ struct HeldRing {
   std::array<char, 16> digest{};   // first half of SHA-256 over the signed KeyRing bytes
   std::array<char, 16> carried{};  // the same over the SignedKeyRing as it was verified
   std::vector<HeldKey> keys;
+  std::vector<WeekWindow> week;  // hours of all keys, one after the other
 
   // nullptr: not on the ring.
   const HeldKey* Find(std::string_view key) const;
+
+  // `key` is one of `keys`. REASON_OUTSIDE_WINDOW: `now` is before not_before, at or after
+  // not_after, or outside its hours.
+  Verdict CheckWindow(const HeldKey& key, Timestamp now) const;
 };
 
 // What a ring that was accepted did.
@@ -65,14 +71,16 @@ struct Applied {
 class Directory {
  public:
   // Takes a serialized SignedKeyRing over if it is genuine and not older than the one held.
-  // `place`    the car whose topic it came on; nullopt: any car (the ring file).
+  // `place`    the car whose topic it came on; nullopt: any car (the ring file). What the file
+  //            holds was taken over before its certificate was revoked, and stays.
   // Validity in time of the car's certificate is not asked for: a ring outlives its certificate,
   // and a car whose own is over does not get in to write one. Errors: REASON_MALFORMED;
-  // REASON_BAD_CERTIFICATE (also: fleet not of this cell); REASON_BAD_SIGNATURE; REASON_WRONG_CAR
-  // (not the car of `place`, or certificate and ring differ); REASON_FULL; REASON_OLDER_VERSION
-  // (below the version held, or equal with another content). Equal means the same KeyRing bytes;
-  // signature and certificate may be renewed. The very bytes that were verified before are taken
-  // without a second verification: that is what a car sends when it reconnects.
+  // REASON_BAD_CERTIFICATE (also: fleet not of this cell, and for a ring that would change
+  // something a certificate that is revoked); REASON_BAD_SIGNATURE; REASON_WRONG_CAR (not the car
+  // of `place`, or certificate and ring differ); REASON_FULL; REASON_OLDER_VERSION (below the
+  // version held, or equal with another content). Equal means the same KeyRing bytes; signature and
+  // certificate may be renewed. The very bytes that were verified before are taken without a second
+  // verification: that is what a car sends when it reconnects.
   Result<Applied> Apply(std::string_view signed_ring, const Trust& trust,
                         const std::optional<Place>& place);
 
@@ -84,6 +92,10 @@ class Directory {
   Verdict CheckHeld(Place place, std::string_view signed_ring) const;
 
   size_t size() const { return rings_.size(); }
+
+  const Blocks& blocks() const { return blocks_; }
+
+  Blocks& blocks() { return blocks_; }
 
   void ForEachCar(const std::function<void(const CarRef&)>& visit) const;
 
@@ -107,6 +119,7 @@ class Directory {
   };
 
   std::unordered_map<CarRef, HeldRing, Hash, Equal> rings_;
+  Blocks blocks_;
 };
 
 }  // namespace latchkey::auth

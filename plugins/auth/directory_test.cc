@@ -130,5 +130,48 @@ TEST_CASE("directory: a look-up finds by fleet and car, and an unknown car not")
   CHECK(w.directory.Find({"f2", "car1"}) == nullptr);
 }
 
+TEST_CASE("directory: a revoked certificate brings no new ring, and the one held stays") {
+  World w;
+  const Place place{"f1", "car1"};
+  const std::string held = w.Ring(4, {&w.a});
+  const std::string next = w.Ring(5, {&w.a, &w.b});
+  w.trust.fleet_revoked["f1"].serials = {Certificate::FromDer(w.car.certificate_der)->serial};
+  CHECK(Said(w.Apply(held, place)) == "REASON_BAD_CERTIFICATE");  // the first is new, too
+  CHECK(w.Apply(held));  // from the ring file: it was taken over before
+  CHECK(w.Apply(held, place));
+  CHECK(w.Apply(w.Ring(4, {&w.a}), place));  // the same ring, signed again
+  CHECK(Said(w.Apply(next, place)) == "REASON_BAD_CERTIFICATE");
+  CHECK_FALSE(w.Holds(w.b));
+  CHECK(w.Holds(w.a));
+  w.trust.fleet_revoked["f1"].serials = {"another"};
+  CHECK(w.Apply(next, place));
+  CHECK(w.Holds(w.b));
+}
+
+TEST_CASE("directory: a ring of thirty-two keys with all their hours is kept whole") {
+  World w;
+  KeyRing ring{w.car.ref, 1, kNow, {}};
+  for (uint16_t i = 0; i < kRingKeysMax; ++i) {
+    ring.keys.push_back(testing::OnRing(PrivateKey::Generate().Public(), v1::ROLE_GUEST));
+    for (uint16_t j = 0; j < kWeekWindowsMax; ++j) {
+      const auto start = static_cast<uint16_t>(300 * i + j);
+      ring.keys.back().week.push_back({start, static_cast<uint16_t>(start + 1)});
+    }
+  }
+  REQUIRE(w.Apply(SealKeyRing(ring, w.car.key, w.car.certificate_der)));
+  const HeldRing* held = w.directory.Find({"f1", "car1"});
+  REQUIRE(held != nullptr);
+  // kNow is 22:13 on a Tuesday; the first minute of its week:
+  const Timestamp monday = kNow - Duration((1440 + 22 * 60 + 13) * 60'000 + 20'000);
+  for (int minute = 0; minute < kWeekMinutes; ++minute) {
+    const Timestamp now = monday + Duration(minute * 60'000);
+    for (const RingKey& key : ring.keys) {
+      const HeldKey* compact = held->Find(key.id.str());
+      REQUIRE(compact != nullptr);
+      CHECK(held->CheckWindow(*compact, now) == CheckWindow(key, now));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace latchkey::auth

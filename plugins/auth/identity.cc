@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::string_view kBridgeWord = "bridge";
 constexpr std::string_view kOperatorWord = "operator";
+constexpr std::string_view kRegistrarWord = "registrar";
+constexpr std::string_view kAdministratorWord = "administrator";
 constexpr std::string_view kBrokerMadePrefix = "auto-";  // Mosquitto's default auto_id_prefix
 
 std::string Joined(std::string_view a, std::string_view b) {
@@ -40,41 +42,67 @@ std::string OwnClientId(const Principal& principal) {
       return Joined(Joined(principal.car.fleet.str(), kOperatorWord), principal.name);
     case PrincipalKind::kBridge:
       return Joined(kBridgeWord, principal.name);
+    case PrincipalKind::kRegistrar:
+      return Joined(principal.car.fleet.str(), kRegistrarWord);
+    case PrincipalKind::kAdministrator:
+      return Joined(kAdministratorWord, principal.name);
   }
   return {};
 }
 
-// A fleet called "bridge" or a car called "operator" would own client ids of others.
-bool NamesAreOthers(const Principal& principal) {
-  return principal.car.fleet.str() == kBridgeWord || principal.car.car.str() == kOperatorWord;
+bool IsOthersFleet(std::string_view fleet) {
+  return fleet == kBridgeWord || fleet == kAdministratorWord;
 }
 
-Result<Principal> ByCertificate(std::string_view der, const Trust& trust, Timestamp now) {
-  LK_TRY(const Certificate certificate, Certificate::FromDer(der));
+bool IsOthersCar(std::string_view car) {
+  return car == kOperatorWord || car == kRegistrarWord;
+}
+
+// A fleet called "bridge" or a car called "operator" would own client ids of others.
+bool NamesAreOthers(const Principal& principal) {
+  return IsOthersFleet(principal.car.fleet.str()) || IsOthersCar(principal.car.car.str());
+}
+
+// What the certificate says of its holder, not yet believed.
+Principal PrincipalOf(const CertificateIdentity& identity) {
   Principal principal;
-  if (const auto* car = std::get_if<CarIdentity>(&certificate.identity)) {
+  if (const auto* car = std::get_if<CarIdentity>(&identity)) {
     principal.kind = PrincipalKind::kCar;
     principal.car = car->ref;
-  } else if (const auto* fleet_operator = std::get_if<OperatorIdentity>(&certificate.identity)) {
+  } else if (const auto* fleet_operator = std::get_if<OperatorIdentity>(&identity)) {
     principal.kind = PrincipalKind::kOperator;
     principal.car.fleet = fleet_operator->fleet;
     principal.name = fleet_operator->name;
     principal.permissions = fleet_operator->permissions;
-  } else if (const auto* bridge = std::get_if<BridgeIdentity>(&certificate.identity)) {
+  } else if (const auto* bridge = std::get_if<BridgeIdentity>(&identity)) {
     principal.kind = PrincipalKind::kBridge;
     principal.name = bridge->name;
-  } else {
-    return Fail(v1::REASON_BAD_CERTIFICATE, "the certificate names nobody: issue another");
+  } else if (const auto* registrar = std::get_if<RegistrarIdentity>(&identity)) {
+    principal.kind = PrincipalKind::kRegistrar;
+    principal.car.fleet = registrar->fleet;
+  } else if (const auto* administrator = std::get_if<AdministratorIdentity>(&identity)) {
+    principal.kind = PrincipalKind::kAdministrator;
+    principal.name = administrator->name;
   }
-  const std::string* ca = principal.kind == PrincipalKind::kBridge
-                              ? &trust.cell_ca
-                              : trust.FindFleetCa(principal.car.fleet.str());
+  return principal;
+}
+
+Result<Principal> ByCertificate(std::string_view der, const Trust& trust, Timestamp now) {
+  LK_TRY(const Certificate certificate, Certificate::FromDer(der));
+  Principal principal = PrincipalOf(certificate.identity);
+  principal.serial = certificate.serial;
+  const std::string* ca = trust.CaOf(principal);
   if (ca == nullptr) {
     return Fail(v1::REASON_BAD_CERTIFICATE, "fleet " + principal.car.fleet.str() +
                                                 " is not of this cell: refused; add its CA to "
-                                                "fleet_ca_dir and reload");
+                                                "fleet_ca_dir");
   }
   LK_CHECK(CheckSignedBy(der, *ca, now));
+  if (trust.Revoked(principal)) {
+    return Fail(v1::REASON_BAD_CERTIFICATE,
+                "the certificate of " + principal.ToText() +
+                    " is revoked: refused; issue another if it should get in again");
+  }
   return principal;
 }
 
@@ -103,6 +131,10 @@ std::string Principal::ToText() const {
       return "operator:" + Joined(car.fleet.str(), name);
     case PrincipalKind::kBridge:
       return "bridge:" + name;
+    case PrincipalKind::kRegistrar:
+      return "registrar:" + car.fleet.str();
+    case PrincipalKind::kAdministrator:
+      return "administrator:" + name;
   }
   return {};
 }
@@ -110,6 +142,43 @@ std::string Principal::ToText() const {
 const std::string* Trust::FindFleetCa(std::string_view fleet) const {
   const auto found = fleet_cas.find(fleet);
   return found == fleet_cas.end() ? nullptr : &found->second;
+}
+
+const Revocations* Trust::FindFleetRevoked(std::string_view fleet) const {
+  const auto found = fleet_revoked.find(fleet);
+  return found == fleet_revoked.end() ? nullptr : &found->second;
+}
+
+const std::string* Trust::CaOf(const Principal& principal) const {
+  switch (principal.kind) {
+    case PrincipalKind::kPhone:
+      return nullptr;
+    case PrincipalKind::kBridge:
+    case PrincipalKind::kAdministrator:
+      return &cell_ca;
+    case PrincipalKind::kCar:
+    case PrincipalKind::kOperator:
+    case PrincipalKind::kRegistrar:
+      return FindFleetCa(principal.car.fleet.str());
+  }
+  return nullptr;
+}
+
+bool Trust::Revoked(const Principal& principal) const {
+  switch (principal.kind) {
+    case PrincipalKind::kPhone:
+      return false;
+    case PrincipalKind::kBridge:
+    case PrincipalKind::kAdministrator:
+      return cell_revoked.serials.contains(principal.serial);
+    case PrincipalKind::kCar:
+    case PrincipalKind::kOperator:
+    case PrincipalKind::kRegistrar: {
+      const Revocations* revoked = FindFleetRevoked(principal.car.fleet.str());
+      return revoked != nullptr && revoked->serials.contains(principal.serial);
+    }
+  }
+  return true;
 }
 
 Result<Principal> Identify(const Credentials& credentials, const Trust& trust, Timestamp now) {
@@ -144,11 +213,19 @@ std::optional<Principal> RestingPrincipal(std::string_view client_id, const Trus
     principal.name = std::string(levels[1]);
     return principal;
   }
+  if (levels[0] == kAdministratorWord) {
+    return std::nullopt;
+  }
   if (trust.FindFleetCa(levels[0]) != nullptr) {
     std::optional<FleetId> fleet = FleetId::Parse(levels[0]);
     std::optional<CarId> car = CarId::Parse(levels[1]);
     if (!fleet || !car || car->str() == kOperatorWord) {
       return std::nullopt;
+    }
+    if (car->str() == kRegistrarWord) {
+      principal.kind = PrincipalKind::kRegistrar;
+      principal.car.fleet = std::move(*fleet);
+      return principal;
     }
     principal.kind = PrincipalKind::kCar;
     principal.car = CarRef{std::move(*fleet), std::move(*car)};

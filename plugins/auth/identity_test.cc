@@ -27,7 +27,9 @@ struct World {
   Trust trust{"cell-1",
               PemToDer(cell_ca.certificate_pem).value(),
               {{"f1", PemToDer(f1_ca.certificate_pem).value()},
-               {"f2", PemToDer(f2_ca.certificate_pem).value()}}};
+               {"f2", PemToDer(f2_ca.certificate_pem).value()}},
+              {},
+              {}};
 
   std::string ByCertificate(const CertificateIdentity& identity, const tools::Issued& ca,
                             std::string_view client_id, Timestamp now = kNow) const {
@@ -66,6 +68,34 @@ TEST_CASE("identity: the CA is picked by the fleet named, so one fleet cannot na
   CHECK(w.ByCertificate(BridgeIdentity{"main"}, w.cell_ca, "bridge/main") == "bridge:main");
   CHECK(w.ByCertificate(BridgeIdentity{"main"}, w.f1_ca, "bridge/main") ==
         "REASON_BAD_CERTIFICATE");
+  const RegistrarIdentity registrar{FleetId::Parse("f1").value()};
+  CHECK(w.ByCertificate(registrar, w.f1_ca, "f1/registrar") == "registrar:f1");
+  CHECK(w.ByCertificate(registrar, w.f2_ca, "f1/registrar") == "REASON_BAD_CERTIFICATE");
+  CHECK(w.ByCertificate(registrar, w.cell_ca, "f1/registrar") == "REASON_BAD_CERTIFICATE");
+  const AdministratorIdentity root{"root"};
+  CHECK(w.ByCertificate(root, w.cell_ca, "administrator/root") == "administrator:root");
+  CHECK(w.ByCertificate(root, w.f1_ca, "administrator/root") == "REASON_BAD_CERTIFICATE");
+}
+
+TEST_CASE("identity: a revoked certificate gets nobody in, and revokes nobody else's serial") {
+  World w;
+  const auto ask = [&w](const std::string& der, const char* id) {
+    return Said(Identify({der, {}, {}, id}, w.trust, kNow));
+  };
+  const std::string car = Issue(kCar1, w.f1_ca).first;
+  const std::string renewed = Issue(kCar1, w.f1_ca).first;
+  const std::string bridge = Issue(BridgeIdentity{"main"}, w.cell_ca).first;
+  const std::string serial = Certificate::FromDer(car)->serial;
+  // Serials are a CA's own: the same number from another CA means another certificate.
+  w.trust.fleet_revoked["f2"].serials = {serial};
+  w.trust.cell_revoked.serials = {serial};
+  CHECK(ask(car, "f1/car1") == "allowed");
+  w.trust.fleet_revoked["f1"].serials = {serial, Certificate::FromDer(bridge)->serial};
+  CHECK(ask(car, "f1/car1") == "REASON_BAD_CERTIFICATE");
+  CHECK(ask(renewed, "f1/car1") == "allowed");
+  CHECK(ask(bridge, "bridge/main") == "allowed");
+  w.trust.cell_revoked.serials = {Certificate::FromDer(bridge)->serial};
+  CHECK(ask(bridge, "bridge/main") == "REASON_BAD_CERTIFICATE");
 }
 
 TEST_CASE("identity: a certificate out of its time is refused") {
@@ -89,11 +119,25 @@ TEST_CASE("identity: client ids belong to whom they name") {
   CHECK(w.ByToken(w.key, w.Token(), "auto-5A") == "phone:" + w.key);
   CHECK(w.ByToken(w.key, w.Token(), "bridge/main") == "REASON_NOT_ALLOWED");
   CHECK(w.ByToken(w.key, w.Token(), "f1/car1") == "REASON_NOT_ALLOWED");
+  CHECK(w.ByToken(w.key, w.Token(), "f1/registrar") == "REASON_NOT_ALLOWED");
+  CHECK(w.ByToken(w.key, w.Token(), "administrator/root") == "REASON_NOT_ALLOWED");
+  const RegistrarIdentity registrar{FleetId::Parse("f1").value()};
+  CHECK(w.ByCertificate(registrar, w.f1_ca, "f1/registrar/2") == "registrar:f1");
+  CHECK(w.ByCertificate(registrar, w.f1_ca, "f1/car1") == "REASON_NOT_ALLOWED");
+  const AdministratorIdentity root{"root"};
+  CHECK(w.ByCertificate(root, w.cell_ca, "administrator/root/7") == "administrator:root");
+  CHECK(w.ByCertificate(root, w.cell_ca, "administrator/rooty") == "REASON_NOT_ALLOWED");
+  CHECK(w.ByCertificate(root, w.cell_ca, "bridge/root") == "REASON_NOT_ALLOWED");
 }
 
 TEST_CASE("identity: names that could be taken for another's client id get nobody in") {
   World w;
   CHECK(w.ByCertificate(CarIdentity{Ref("f1", "operator")}, w.f1_ca, "f1/operator/ann") ==
+        "REASON_NOT_ALLOWED");
+  CHECK(w.ByCertificate(CarIdentity{Ref("f1", "registrar")}, w.f1_ca, "f1/registrar") ==
+        "REASON_NOT_ALLOWED");
+  w.trust.fleet_cas["administrator"] = w.trust.fleet_cas["f1"];
+  CHECK(w.ByCertificate(CarIdentity{Ref("administrator", "root")}, w.f1_ca, "administrator/root") ==
         "REASON_NOT_ALLOWED");
   w.trust.fleet_cas["bridge"] = w.trust.fleet_cas["f1"];
   CHECK(w.ByCertificate(CarIdentity{Ref("bridge", "main")}, w.f1_ca, "bridge/main") ==
@@ -127,10 +171,12 @@ TEST_CASE("identity: a resting session is whose its client id is") {
   CHECK(who("bridge/main") == "bridge:main");
   CHECK(who("bridge/main/2") == "bridge:main");
   CHECK(who("f1/car1/x") == "car:f1/car1");
+  CHECK(who("f1/registrar") == "registrar:f1");
+  CHECK(who("f1/registrar/2") == "registrar:f1");
   CHECK(who(w.key) == "phone:" + w.key);
   CHECK(who(w.key + "/tab") == "phone:" + w.key);
   for (const char* id : {"", "bridge", "bridge/", "auto-123", "f1", "f1/", "f1/operator/ann",
-                         "f9/car1", "f1/-bad", "x"}) {
+                         "f9/car1", "f1/-bad", "x", "administrator/root", "f9/registrar"}) {
     CHECK(who(id) == "nobody");
   }
 }

@@ -122,7 +122,7 @@ class AuthPlugin : public broker::Plugin {
 
   Result<void> ReadRings();
 
-  broker::Events Wants() const override { return {true, broker::Word::kDecides, true}; }
+  broker::Events Wants() const override { return {true, broker::Word::kDecides, true, {}}; }
 
   broker::SignInAnswer SignIn(const broker::SignInRequest& request, Now now) override;
   Verdict CheckAccess(const broker::AccessRequest& request, Now now) override;

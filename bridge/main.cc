@@ -3,23 +3,20 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
-#include <sstream>
+#include <optional>
 #include <string>
 #include <thread>
 
 #include <CLI/CLI.hpp>
 #include <pthread.h>
 
+#include "bridge/ca_folder.h"
 #include "bridge/config.h"
 #include "bridge/http.h"
 #include "bridge/log.h"
 #include "bridge/mqtt.h"
 #include "bridge/runner.h"
-#include "proto/certificate.h"
 #include "storage/rocksdb_store.h"
 
 namespace latchkey::bridge {
@@ -28,6 +25,7 @@ namespace {
 
 constexpr size_t kIntakeMax = 10000;
 constexpr Duration kTurn = std::chrono::milliseconds(200);
+constexpr Duration kLookEvery = std::chrono::seconds(2);  // at the folder of the fleets' CAs
 constexpr long kSignalWaitNanoseconds = 200'000'000;
 
 void Say(LogEvent::Level level, std::string event,
@@ -35,32 +33,38 @@ void Say(LogEvent::Level level, std::string event,
   Log(LogEvent{level, std::move(event), std::move(fields)});
 }
 
-// {fleet}.pem of a folder. Error REASON_BAD_CERTIFICATE: a file that is not named after a fleet or
-// holds no certificate.
-Result<FleetCas> ReadFleetCas(const std::filesystem::path& folder) {
-  FleetCas cas;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    const std::filesystem::path& path = entry.path();
-    if (path.extension() != ".pem") {
-      continue;
-    }
-    const auto fleet = FleetId::Parse(path.stem().string());
-    std::ifstream file(path, std::ios::binary);
-    const std::string pem{std::istreambuf_iterator<char>(file), {}};
+std::string ReadText(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// What cannot be read has no row: it is said when it is needed.
+std::vector<CertificateEnd> ReadCertificateEnds(const Config& config) {
+  std::vector<CertificateEnd> ends;
+  const auto add = [&](const std::string& pem, std::string holder, std::string fleet) {
     const Result<std::string> der = PemToDer(pem);
-    if (!fleet || !der) {
-      return Fail(v1::REASON_BAD_CERTIFICATE,
-                  path.string() + " is not a fleet's CA certificate as {fleet}.pem" +
-                      (der ? "" : ": " + der.error().text));
+    const Result<Timestamp> end = der ? EndOf(*der) : Fail(der.error().reason, der.error().text);
+    if (end) {
+      ends.push_back({std::move(holder), std::move(fleet), *end});
     }
-    cas.emplace(*fleet, *der);
+  };
+  add(ReadText(config.broker.certificate_file), "bridge", "");
+  add(ReadText(config.broker.ca_file), "broker_ca", "");
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(config.fleets_ca_dir, error)) {
+    const std::string fleet = entry.path().stem().string();
+    if (entry.path().extension() == ".pem" && FleetId::Parse(fleet)) {
+      add(ReadText(entry.path()), "fleet_ca", fleet);
+    }
   }
-  if (error) {
-    return Fail(v1::REASON_BAD_CERTIFICATE,
-                "the folder " + folder.string() + " cannot be read: " + error.message());
-  }
-  return cas;
+  return ends;
+}
+
+Status WholeStatus(const Runner& runner, const FigureBoard& figures, const Config& config) {
+  Status status = runner.status();
+  status.broker = figures.Show();
+  status.certificates = ReadCertificateEnds(config);
+  return status;
 }
 
 // Blocks the signals that end us, so that Await gets them; threads made later inherit that.
@@ -82,10 +86,19 @@ void Await(const sigset_t& signals, const std::atomic<bool>& failed) {
 }
 
 // The loop on its thread. False: the core was wrong and the process must end.
-bool RunLoop(Runner& runner, const std::atomic<bool>& stop) {
+bool RunLoop(Runner& runner, CaFolder& cas, Intake& intake, const std::atomic<bool>& stop) {
+  Instant looked = SystemNow().mono;
   try {
     while (!stop) {
       runner.Turn(kTurn);
+      const Instant now = SystemNow().mono;
+      if (now - looked < kLookEvery) {
+        continue;
+      }
+      looked = now;
+      if (std::optional<FleetCas> changed = cas.Poll()) {
+        intake.PutAlways(*std::move(changed));
+      }
     }
     return true;
   } catch (const std::exception& fault) {
@@ -96,7 +109,8 @@ bool RunLoop(Runner& runner, const std::atomic<bool>& stop) {
 
 Result<int> Run(const Config& config) {
   const sigset_t signals = BlockSignals();
-  LK_TRY(FleetCas cas, ReadFleetCas(config.fleets_ca_dir));
+  CaFolder ca_folder(config.fleets_ca_dir, Log);
+  LK_TRY(FleetCas cas, ca_folder.Read());
   storage::RocksDbOptions store_options;
   store_options.path = config.store_path;
   LK_TRY(const std::unique_ptr<storage::RocksDbStore> store,
@@ -104,17 +118,19 @@ Result<int> Run(const Config& config) {
   Say(LogEvent::Level::kInfo, "bridge_starts",
       {{"name", config.name}, {"fleets", std::to_string(cas.size())}});
 
+  FigureBoard figures;
   Intake intake(kIntakeMax);
   Mqtt mqtt({config.broker.host, config.broker.port, "bridge/" + config.name, config.broker.ca_file,
              config.broker.certificate_file, config.broker.private_key_file},
-            intake, Log);
+            intake, figures, Log);
   Runner runner(Limits{}, std::move(cas), RunnerLimits{}, {intake, *store, mqtt, SystemNow, Log});
   LK_CHECK(runner.Load());
-  LK_TRY(std::unique_ptr<Http> http, Http::Listen(config.http.host, config.http.port, *store,
-                                                  [&runner] { return runner.status(); }));
+  LK_TRY(std::unique_ptr<Http> http, Http::Listen(config.http.host, config.http.port, *store, [&] {
+           return WholeStatus(runner, figures, config);
+         }));
   std::atomic<bool> stop = false;
   std::atomic<bool> failed = false;
-  std::thread loop([&] { failed = !RunLoop(runner, stop); });
+  std::thread loop([&] { failed = !RunLoop(runner, ca_folder, intake, stop); });
   const Result<void> started = mqtt.Start();
   if (started) {
     Await(signals, failed);
@@ -153,7 +169,7 @@ int Main(int argc, char** argv) {
     return 2;
   }
   if (check_only) {
-    const Result<FleetCas> cas = ReadFleetCas(config->fleets_ca_dir);
+    const Result<FleetCas> cas = CaFolder(config->fleets_ca_dir, Log).Read();
     (void)std::fprintf(cas ? stdout : stderr, "%s\n",
                        cas ? (config_path + ": ok").c_str() : cas.error().text.c_str());
     return cas ? 0 : 2;

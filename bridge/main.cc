@@ -17,6 +17,7 @@
 #include "bridge/log.h"
 #include "bridge/mqtt.h"
 #include "bridge/runner.h"
+#include "proto/certificate.h"
 #include "storage/rocksdb_store.h"
 
 namespace latchkey::bridge {
@@ -43,7 +44,7 @@ std::vector<CertificateEnd> ReadCertificateEnds(const Config& config) {
   std::vector<CertificateEnd> ends;
   const auto add = [&](const std::string& pem, std::string holder, std::string fleet) {
     const Result<std::string> der = PemToDer(pem);
-    const Result<Timestamp> end = der ? EndOf(*der) : Fail(der.error().reason, der.error().text);
+    const Result<Timestamp> end = EndOf(der ? *der : "");
     if (end) {
       ends.push_back({std::move(holder), std::move(fleet), *end});
     }

@@ -67,6 +67,15 @@ void AddCounters(const Counters& counters, Families& out) {
               counters.commands_closed);
   out.Counter("latchkey_republished_total", "State and rings the broker had lost.",
               counters.republished);
+  out.Counter("latchkey_blocks_set_total", "Keys blocked because their owner removes them.",
+              counters.blocks_set);
+  out.Counter("latchkey_blocks_lifted_total", "Of those, lifted when the car had answered.",
+              counters.blocks_lifted);
+  out.Counter("latchkey_blocks_taken_total", "Blocks set or lifted by others.",
+              counters.blocks_taken);
+  out.Counter("latchkey_block_requests_unanswered_total",
+              "Requests about blocks that the broker never answered.",
+              counters.block_requests_unanswered);
   out.Counter("latchkey_conflicts_total",
               "Final receipts of cars other than the outcome that stands.", counters.conflicts);
   MetricFamily& refused =
@@ -83,6 +92,45 @@ void AddCounters(const Counters& counters, Families& out) {
     ClientMetric& metric = outcomes.metric.emplace_back();
     metric.label = {{"state", LowerText(static_cast<v1::ReceiptState>(number))}};
     metric.counter.value = static_cast<double>(count);
+  }
+}
+
+constexpr double kMsPerSecond = 1000;
+
+void AddBroker(const BrokerFigures& broker, Families& out) {
+  MetricFamily& refused =
+      out.Add("latchkey_broker_refused_total",
+              "What the broker's plugins refused, since its start.", MetricType::Counter);
+  for (const auto& [place, count] : broker.refused) {
+    ClientMetric& metric = refused.metric.emplace_back();
+    metric.label = {{"at", place.first}, {"reason", place.second}};
+    metric.counter.value = static_cast<double>(count);
+  }
+  for (const auto& [name, number] : broker.numbers) {
+    out.Gauge("latchkey_broker_" + name, "As the broker's plugins tell it.",
+              static_cast<double>(number));
+  }
+}
+
+void AddCertificates(const Status& status, Families& out) {
+  out.Gauge("latchkey_certificates_expiring_30d",
+            "Cars whose certificate runs out within 30 days, or has.",
+            static_cast<double>(status.gauges.certificates_expiring_30d));
+  if (status.gauges.certificate_first_expiry_ms != 0) {
+    out.Gauge("latchkey_certificate_first_expiry_seconds",
+              "When the first certificate of a car runs out, since 1970.",
+              static_cast<double>(status.gauges.certificate_first_expiry_ms) / kMsPerSecond);
+  }
+  MetricFamily& ends =
+      out.Add("latchkey_certificate_expiry_seconds",
+              "When a certificate the bridge rests on runs out, since 1970.", MetricType::Gauge);
+  for (const CertificateEnd& end : status.certificates) {
+    ClientMetric& metric = ends.metric.emplace_back();
+    metric.label = {{"holder", end.holder}};
+    if (!end.fleet.empty()) {
+      metric.label.push_back({"fleet", end.fleet});
+    }
+    metric.gauge.value = static_cast<double>(end.not_after.ms) / kMsPerSecond;
   }
 }
 
@@ -114,6 +162,15 @@ std::string MetricsText(const Status& status) {
   Families out;
   AddCounters(status.counters, out);
   AddCommits(status, out);
+  AddBroker(status.broker, out);
+  AddCertificates(status, out);
+  out.Gauge("latchkey_blocks_known",
+            "Keys and places of which a block is known, standing or lifted.",
+            static_cast<double>(status.gauges.blocks));
+  out.Gauge("latchkey_blocks_standing", "Blocks that stand.",
+            static_cast<double>(status.gauges.blocks_standing));
+  out.Gauge("latchkey_blocks_agreed", "1 while broker and bridge hold the same blocks.",
+            status.gauges.blocks_agreed ? 1 : 0);
   out.Gauge("latchkey_mqtt_connected", "1 while the broker is connected and subscribed.",
             status.broker_connected ? 1 : 0);
   out.Gauge("latchkey_cars", "Cars known.", static_cast<double>(status.gauges.cars));

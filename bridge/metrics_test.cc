@@ -32,6 +32,31 @@ TEST_CASE("metrics: counters, gauges and labels are on the page") {
   CHECK(Has(page, "latchkey_store_writable 0"));
 }
 
+TEST_CASE("metrics: what the broker refused and how it stands is on the page") {
+  Status status;
+  CHECK_FALSE(Has(MetricsText(status), "latchkey_certificate_first_expiry_seconds 0"));
+  status.broker.refused = {{{"message", "full"}, 5}, {{"connect", "blocked"}, 1}};
+  status.broker.numbers = {{"rings", 40}, {"sessions", 12}};
+  status.gauges.certificates_expiring_30d = 2;
+  status.gauges.certificate_first_expiry_ms = 1'900'000'000'000;
+  status.gauges.blocks_standing = 3;
+  status.certificates = {{"bridge", "", Timestamp{2'000'000'000'000}},
+                         {"fleet_ca", "demo", Timestamp{2'000'000'000'500}}};
+  const std::string page = MetricsText(status);
+  CHECK(Has(page, "latchkey_broker_refused_total{at=\"message\",reason=\"full\"} 5"));
+  CHECK(Has(page, "latchkey_broker_refused_total{at=\"connect\",reason=\"blocked\"} 1"));
+  CHECK(Has(page, "latchkey_broker_rings 40"));
+  CHECK(Has(page, "latchkey_broker_sessions 12"));
+  CHECK(Has(page, "latchkey_certificates_expiring_30d 2"));
+  CHECK(Has(page, "latchkey_certificate_first_expiry_seconds 1900000000"));
+  CHECK(Has(page, "latchkey_certificate_expiry_seconds{holder=\"bridge\"} 2000000000"));
+  CHECK(
+      Has(page,
+          "latchkey_certificate_expiry_seconds{holder=\"fleet_ca\",fleet=\"demo\"} 2000000000.5"));
+  CHECK(Has(page, "latchkey_blocks_standing 3"));
+  CHECK(Has(page, "latchkey_blocks_agreed 0"));
+}
+
 TEST_CASE("metrics: buckets of the commit histogram add up") {
   Status status;
   status.commit_seconds = {1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 4};

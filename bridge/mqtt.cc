@@ -7,7 +7,6 @@
 #include <array>
 #include <atomic>
 #include <deque>
-#include <random>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -15,6 +14,7 @@
 
 #include <MQTTAsync.h>
 
+#include "bridge/back_off.h"
 #include "proto/topic.h"
 
 namespace latchkey::bridge {
@@ -23,8 +23,6 @@ namespace {
 
 constexpr Duration kRoomWait = std::chrono::seconds(5);
 constexpr Duration kCommitWait = std::chrono::seconds(5);
-constexpr Duration kBackOffFirst = std::chrono::seconds(1);
-constexpr Duration kBackOffMax = std::chrono::seconds(30);
 constexpr Duration kAnswerWait = std::chrono::seconds(20);  // for CONNACK and SUBACK
 constexpr Duration kCloseWait = std::chrono::milliseconds(1000);
 constexpr Duration kIdle = std::chrono::seconds(1);
@@ -37,9 +35,9 @@ constexpr uint32_t kSessionExpirySeconds = 24 * 3600;
 constexpr uint16_t kReceiveMaximum = 100;
 constexpr int kFirstError = 0x80;  // MQTT 5.0 section 2.4
 
-constexpr std::array<const char*, 5> kFilters = {"lk/1/+/+/state/+", "lk/1/+/+/presence",
-                                                 "lk/1/+/+/keyring", "lk/1/+/+/command/+",
-                                                 "lk/1/+/+/receipt/+"};
+constexpr std::array<const char*, 6> kFilters = {"lk/1/+/+/state/+",   "lk/1/+/+/presence",
+                                                 "lk/1/+/+/keyring",   "lk/1/+/+/command/+",
+                                                 "lk/1/+/+/receipt/+", "$SYS/broker/latchkey/#"};
 
 struct Connected {};
 
@@ -72,8 +70,12 @@ void Guarded(Body body) noexcept {
 }  // namespace
 
 struct Mqtt::Impl {
-  Impl(MqttOptions options_given, Intake& intake_given, LogSink log_given)
-      : options(std::move(options_given)), intake(intake_given), log(std::move(log_given)) {}
+  Impl(MqttOptions options_given, Intake& intake_given, FigureBoard& figures_given,
+       LogSink log_given)
+      : options(std::move(options_given)),
+        intake(intake_given),
+        figures(figures_given),
+        log(std::move(log_given)) {}
 
   // Link thread.
   void Run();
@@ -97,6 +99,7 @@ struct Mqtt::Impl {
 
   const MqttOptions options;
   Intake& intake;
+  FigureBoard& figures;
   const LogSink log;
   BoundedQueue<Task> tasks{kOutgoingMax};
   std::atomic<size_t> waiting{0};  // size of outgoing
@@ -108,11 +111,10 @@ struct Mqtt::Impl {
   State state = State::kDown;
   Instant since;  // of the state
   Instant connect_at;
-  Duration back_off = kBackOffFirst;
+  BackOff back_off{static_cast<uint32_t>(SystemNow().wall.ms)};
   std::deque<Publish> outgoing;
   size_t in_flight = 0;
   bool quit = false;
-  std::minstd_rand jitter;
 };
 
 namespace {
@@ -239,6 +241,9 @@ void Mqtt::Impl::Arrived(const char* topic, int topic_length, const MQTTAsync_me
   }
   publish.qos = message.qos;
   publish.retain = message.retained != 0 ? Retain::kYes : Retain::kNo;
+  if (figures.Take(publish)) {
+    return;
+  }
   const std::optional<Topic> parsed = ParseTopic(publish.topic);
   const std::optional<uint64_t> ticket = intake.Put(Message{std::move(publish)}, kRoomWait);
   if (!ticket) {
@@ -252,7 +257,6 @@ void Mqtt::Impl::Arrived(const char* topic, int topic_length, const MQTTAsync_me
 
 void Mqtt::Impl::Run() {
   since = connect_at = SystemNow().mono;
-  jitter.seed(static_cast<unsigned>(SystemNow().wall.ms));
   while (!quit || state == State::kClosing) {
     for (Task& task : tasks.Drain(kTasksPerRound, WaitFor())) {
       Do(std::move(task));
@@ -296,7 +300,7 @@ void Mqtt::Impl::Do(Task task) {
   } else if (std::holds_alternative<Subscribed>(task)) {
     if (state == State::kSubscribing) {
       state = State::kUp;
-      back_off = kBackOffFirst;
+      back_off.Reset();
       Say(LogEvent::Level::kInfo, "mqtt_connected",
           {{"host", options.host}, {"port", std::to_string(options.port)}});
     }
@@ -315,6 +319,7 @@ void Mqtt::Impl::Do(Task task) {
 }
 
 void Mqtt::Impl::Connect() {
+  figures.Clear();
   MQTTAsync_connectOptions connect = MQTTAsync_connectOptions_initializer5;
   MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
   tls.trustStore = options.ca_file.c_str();
@@ -359,12 +364,12 @@ void Mqtt::Impl::Subscribe() {
   std::array<char*, kFilters.size()> filters{};
   std::array<int, kFilters.size()> qos{};
   std::array<MQTTSubscribe_options, kFilters.size()> wishes{};
-  for (size_t i = 0; i < kFilters.size(); ++i) {
-    filters.at(i) = const_cast<char*>(kFilters.at(i));
-    qos.at(i) = 1;
-    wishes.at(i) = MQTTSubscribe_options_initializer;
-    wishes.at(i).noLocal = 1;
-  }
+  MQTTSubscribe_options wish = MQTTSubscribe_options_initializer;
+  wish.noLocal = 1;
+  wishes.fill(wish);
+  qos.fill(1);
+  std::transform(kFilters.begin(), kFilters.end(), filters.begin(),
+                 [](const char* filter) { return const_cast<char*>(filter); });
   MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
   response.onSuccess5 = OnSubscribed;
   response.onFailure5 = OnSubscribeFailure;
@@ -403,15 +408,11 @@ void Mqtt::Impl::Down(const std::string& why) {
   waiting = 0;
   state = State::kDown;
   since = SystemNow().mono;
-  const Duration wait =
-      back_off / 2 +
-      Duration(static_cast<int64_t>(jitter() % static_cast<unsigned>(back_off.count())));
-  connect_at = since + wait;
-  back_off = std::min(back_off * 2, kBackOffMax);
+  connect_at = since + back_off.Next();
   if (!quit) {
     Say(LogEvent::Level::kWarning, "mqtt_disconnected",
         {{"why", why},
-         {"again_in_ms", std::to_string(wait.count())},
+         {"again_in_ms", std::to_string((connect_at - since).count())},
          {"words_dropped", std::to_string(dropped.exchange(0))}});
   }
 }
@@ -446,8 +447,8 @@ bool Mqtt::Impl::SendNow(const Publish& publish) {
   return rc == MQTTASYNC_SUCCESS;  // else: no free packet id, or the connection is going
 }
 
-Mqtt::Mqtt(MqttOptions options, Intake& intake, LogSink log)
-    : impl_(std::make_unique<Impl>(std::move(options), intake, std::move(log))) {}
+Mqtt::Mqtt(MqttOptions options, Intake& intake, FigureBoard& figures, LogSink log)
+    : impl_(std::make_unique<Impl>(std::move(options), intake, figures, std::move(log))) {}
 
 Mqtt::~Mqtt() {
   Stop();

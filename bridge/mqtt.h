@@ -4,11 +4,15 @@
 // A message is acknowledged when paho's callback returns. For a command the callback waits, a few
 // seconds at most, until the turn that held it is committed; what could not be committed by then
 // stays in the intake, and the phone, which has no receipt yet, sends it again.
+//
+// What the plugins say (changed blocks, and answers on the control topic, which need no
+// subscription) goes into the intake as it came; their figures go to the figure board.
 #pragma once
 
 #include <memory>
 #include <string>
 
+#include "bridge/figures.h"
 #include "bridge/runner.h"
 
 namespace latchkey::bridge {
@@ -25,8 +29,8 @@ struct MqttOptions {
 // Not copyable. Thread rule: made, started and stopped by one thread; Publisher's calls from any.
 class Mqtt final : public Publisher {
  public:
-  // `intake` outlives it.
-  Mqtt(MqttOptions options, Intake& intake, LogSink log);
+  // `intake` and `figures` outlive it.
+  Mqtt(MqttOptions options, Intake& intake, FigureBoard& figures, LogSink log);
   ~Mqtt() override;  // as Stop
   Mqtt(const Mqtt&) = delete;
   Mqtt& operator=(const Mqtt&) = delete;

@@ -18,6 +18,7 @@
 
 #include "bridge/core/bridge.h"
 #include "bridge/core/step.h"
+#include "bridge/figures.h"
 #include "bridge/queue.h"
 #include "storage/store.h"
 
@@ -45,10 +46,20 @@ class Publisher {
 inline constexpr std::array<double, 10> kCommitSecondsBounds = {0.0002, 0.0005, 0.001, 0.002, 0.005,
                                                                 0.01,   0.05,   0.1,   0.5,   2.0};
 
+// When something the bridge rests on runs out.
+struct CertificateEnd {
+  std::string holder;  // "bridge", "broker_ca", "fleet_ca"
+  std::string fleet;   // fleet_ca only
+  Timestamp not_after;
+};
+
 // What the outside may know of the bridge; copied whole.
 struct Status {
   Counters counters;
   Gauges gauges;
+  // These two are added by who shows it: the runner knows nothing of them.
+  BrokerFigures broker;
+  std::vector<CertificateEnd> certificates;
   bool broker_connected = false;
   std::string store_error;  // empty: the store can write
   uint64_t commits = 0;
@@ -114,7 +125,7 @@ class Runner {
   void UpdateStatus();
 
   const Limits limits_;
-  const FleetCas fleet_cas_;
+  FleetCas fleet_cas_;
   const RunnerLimits runner_limits_;
   Parts parts_;
   std::unique_ptr<Bridge> core_;

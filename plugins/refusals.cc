@@ -30,6 +30,8 @@ std::string_view ToText(At at) {
       return "ring";
     case At::kRingFile:
       return "ring_file";
+    case At::kControl:
+      return "control";
   }
   return "unknown";
 }
@@ -55,9 +57,7 @@ std::string Quoted(std::string_view text) {
 }
 
 std::optional<std::string> Refusals::Count(const Refused& refused, Instant now) {
-  const auto reason = static_cast<size_t>(refused.reason);
-  const size_t column = reason < kReasonCount ? reason : static_cast<size_t>(v1::REASON_INTERNAL);
-  ++cells_[static_cast<size_t>(refused.at)][column].count;
+  CountOnly(refused.at, refused.reason);
   if (now - second_began_ >= kSecond && suppressed_ == 0) {
     second_began_ = now;
     lines_ = 0;
@@ -79,6 +79,12 @@ std::optional<std::string> Refusals::Count(const Refused& refused, Instant now) 
     line += " text=" + Quoted(refused.text);
   }
   return line;
+}
+
+void Refusals::CountOnly(At at, Reason reason) {
+  const auto given = static_cast<size_t>(reason);
+  const size_t column = given < kReasonCount ? given : static_cast<size_t>(v1::REASON_INTERNAL);
+  ++cells_[static_cast<size_t>(at)][column].count;
 }
 
 std::optional<std::string> Refusals::TakeSuppressed(Instant now) {

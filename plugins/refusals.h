@@ -17,11 +17,20 @@
 namespace latchkey {
 
 // Where something was refused. Values index arrays.
-enum class At : uint8_t { kConnect, kSubscribe, kRead, kWrite, kMessage, kRing, kRingFile };
+enum class At : uint8_t {
+  kConnect,
+  kSubscribe,
+  kRead,
+  kWrite,
+  kMessage,
+  kRing,
+  kRingFile,
+  kControl
+};
 
-inline constexpr size_t kAtCount = 7;
+inline constexpr size_t kAtCount = 8;
 
-// "connect", "subscribe", "read", "write", "message", "ring", "ring_file".
+// "connect", "subscribe", "read", "write", "message", "ring", "ring_file", "control".
 std::string_view ToText(At at);
 
 inline constexpr int kRefusalLinesPerSecondMax = 20;
@@ -44,6 +53,8 @@ class Refusals {
  public:
   // Counts it. Gives the line to log (logfmt), or nullopt when this second has had its lines.
   std::optional<std::string> Count(const Refused& refused, Instant now);
+  // Counts it; its line is somebody else's.
+  void CountOnly(At at, Reason reason);
   // The line that says how many lines were left out; nullopt while the second lasts or when none.
   std::optional<std::string> TakeSuppressed(Instant now);
   // Retained messages on $SYS/broker/latchkey/refused/{at}/{reason} for counters that changed since

@@ -1,26 +1,26 @@
-// latchkey_auth.so: options, files and wiring. Decisions are in identity, directory, access and
+// latchkey_auth.so: options and wiring. Decisions are in identity, directory, access, control and
 // sessions; this file carries them out, counts and logs.
 #include <algorithm>
 #include <array>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "plugins/auth/access.h"
+#include "plugins/auth/control.h"
 #include "plugins/auth/directory.h"
 #include "plugins/auth/identity.h"
 #include "plugins/auth/ring_file.h"
 #include "plugins/auth/sessions.h"
+#include "plugins/auth/taps.h"
+#include "plugins/auth/trust_files.h"
 #include "plugins/mosquitto.h"
+#include "plugins/rate.h"
 #include "plugins/refusals.h"
-#include "proto/certificate.h"
+#include "proto/blocks.h"
 #include "proto/reason.h"
 #include "proto/topic.h"
 
@@ -31,77 +31,58 @@ namespace {
 using broker::Level;
 
 constexpr Duration kTellEvery = std::chrono::seconds(10);
+constexpr Duration kLookEvery = std::chrono::seconds(2);
 constexpr size_t kOfflinePerTick = 500;
+constexpr size_t kAddressesMax = 20'000;
+constexpr size_t kBlockLinesPerRequest = 10;
 
 struct Options {
-  std::string cell;
-  std::string cell_ca;
-  std::string fleet_ca_dir;
+  TrustPaths trust;
   std::string ring_file;
+  Rate rate_sign_in{5, 200};  // failed sign-ins of one address
 };
 
 Result<Options> ReadOptions(const std::vector<broker::Option>& given) {
   Options options;
-  const std::array<std::pair<std::string_view, std::string*>, 4> known = {
-      {{"cell", &options.cell},
-       {"cell_ca", &options.cell_ca},
-       {"fleet_ca_dir", &options.fleet_ca_dir},
-       {"ring_file", &options.ring_file}}};
+  std::string rate;
+
+  struct Known {
+    std::string_view key;
+    std::string* value;
+    bool needed;
+  };
+
+  const std::array<Known, 6> known = {{{"cell", &options.trust.cell, true},
+                                       {"cell_ca", &options.trust.cell_ca, true},
+                                       {"cell_crl", &options.trust.cell_crl, false},
+                                       {"fleet_ca_dir", &options.trust.fleet_ca_dir, true},
+                                       {"ring_file", &options.ring_file, true},
+                                       {"rate_sign_in", &rate, false}}};
   for (const broker::Option& option : given) {
     const auto* const row = std::find_if(known.begin(), known.end(),
-                                         [&](const auto& k) { return k.first == option.key; });
+                                         [&](const Known& k) { return k.key == option.key; });
     if (row == known.end()) {
-      return Fail(v1::REASON_MALFORMED, "plugin_opt_" + option.key +
-                                            " is not an option of latchkey_auth; it has cell, "
-                                            "cell_ca, fleet_ca_dir, ring_file");
-    }
-    *row->second = option.value;
-  }
-  for (const auto& [key, value] : known) {
-    if (value->empty()) {
       return Fail(v1::REASON_MALFORMED,
-                  "plugin_opt_" + std::string(key) + " is missing or empty: set it");
+                  "plugin_opt_" + option.key +
+                      " is not an option of latchkey_auth; it has cell, cell_ca, cell_crl, "
+                      "fleet_ca_dir, ring_file, rate_sign_in");
     }
+    *row->value = option.value;
+  }
+  for (const Known& row : known) {
+    if (row.needed && row.value->empty()) {
+      return Fail(v1::REASON_MALFORMED,
+                  "plugin_opt_" + std::string(row.key) + " is missing or empty: set it");
+    }
+  }
+  if (!rate.empty()) {
+    const Result<Rate> read = ParseRate(rate);
+    if (!read) {
+      return Fail(read.error().reason, "plugin_opt_rate_sign_in: " + read.error().text);
+    }
+    options.rate_sign_in = *read;
   }
   return options;
-}
-
-Result<std::string> ReadCa(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (!file) {
-    return Fail(v1::REASON_MALFORMED, "CA file " + path.string() + " cannot be read: check it");
-  }
-  Result<std::string> der = PemToDer(text.str());
-  if (!der) {
-    return Fail(der.error().reason, "CA file " + path.string() + ": " + der.error().text);
-  }
-  return der;
-}
-
-Result<Trust> ReadTrust(const Options& options) {
-  Trust trust;
-  trust.cell = options.cell;
-  LK_TRY(trust.cell_ca, ReadCa(options.cell_ca));
-  std::error_code failed;
-  for (std::filesystem::directory_iterator it(options.fleet_ca_dir, failed), end;
-       !failed && it != end; it.increment(failed)) {
-    if (it->path().extension() != ".pem") {
-      continue;
-    }
-    const std::string fleet = it->path().stem().string();
-    if (!FleetRule::Valid(fleet)) {
-      return Fail(v1::REASON_MALFORMED,
-                  it->path().string() + " is not named after a fleet: rename or remove it");
-    }
-    LK_TRY(trust.fleet_cas[fleet], ReadCa(it->path()));
-  }
-  if (failed) {
-    return Fail(v1::REASON_MALFORMED,
-                "fleet_ca_dir " + options.fleet_ca_dir + " cannot be listed: " + failed.message());
-  }
-  return trust;
 }
 
 Access AccessOf(At at) {
@@ -113,20 +94,26 @@ Access AccessOf(At at) {
 
 class AuthPlugin : public broker::Plugin {
  public:
-  AuthPlugin(Options options, Trust trust, broker::Broker& broker, Now now)
-      : options_(std::move(options)),
-        trust_(std::move(trust)),
+  AuthPlugin(const Options& options, broker::Broker& broker, Now now)
+      : trust_files_(options.trust),
         broker_(broker),
         sessions_(now.wall),
-        told_at_(now.mono) {}
+        failed_sign_ins_(options.rate_sign_in, kAddressesMax),
+        told_at_(now.mono),
+        looked_at_(now.mono) {}
 
-  Result<void> ReadRings();
+  // Whom the cell believes, from its files. Error: what was in force stays.
+  Result<void> TakeTrust(Now now);
+  Result<void> ReadRings(const std::string& path);
 
-  broker::Events Wants() const override { return {true, broker::Word::kDecides, true, {}}; }
+  broker::Events Wants() const override {
+    return {true, broker::Word::kDecides, true, std::string(kControlTopic)};
+  }
 
   broker::SignInAnswer SignIn(const broker::SignInRequest& request, Now now) override;
   Verdict CheckAccess(const broker::AccessRequest& request, Now now) override;
   Verdict CheckMessage(const broker::MessageRequest& request, Now now) override;
+  void Control(const broker::ControlRequest& request, Now now) override;
   void Disconnected(const void* connection, Now now) override;
   void Reload(Now now) override;
   void Tick(Now now) override;
@@ -136,8 +123,16 @@ class AuthPlugin : public broker::Plugin {
   }
 
  private:
-  Judged JudgeRecord(std::string_view signed_ring);
+  Judged JudgeRing(std::string_view signed_ring);
+  Judged JudgeBlock(std::string_view record);
+  Result<Principal> Identify(const broker::SignInRequest& request, Now now);
   void Remember(std::string_view signed_ring, const Applied& applied, Now now);
+  bool Save(RecordKind kind, std::string_view content, const std::string& what, Now now);
+  void Carry(const std::vector<Block>& changed, const std::string& by);
+  void Kick(const std::vector<std::string>& clients, std::string_view why);
+  void Note(const Principal& principal, const broker::AccessRequest& request, Verdict verdict,
+            Now now);
+  void Tell();
   void Say(const std::optional<Publish>& presence);
   void SayNumber(std::string_view name, uint64_t value);
 
@@ -147,18 +142,43 @@ class AuthPlugin : public broker::Plugin {
     }
   }
 
-  Options options_;
+  TrustFiles trust_files_;
   Trust trust_;
   broker::Broker& broker_;
   Directory directory_;
   Sessions sessions_;
+  RateLimiter failed_sign_ins_;  // by RateName of the address
   std::unique_ptr<RingFile> ring_file_;
   Refusals refusals_;
-  std::vector<CarRef> offline_at_start_;  // presence not yet published
+  Taps taps_;
+  std::vector<CarRef> offline_at_start_;       // presence not yet published
+  std::vector<std::string> believed_no_more_;  // client ids to disconnect at the next Tick
   Instant told_at_;
+  Instant looked_at_;
 };
 
-Judged AuthPlugin::JudgeRecord(std::string_view signed_ring) {
+Result<void> AuthPlugin::TakeTrust(Now now) {
+  LK_TRY(TrustRead read, trust_files_.Read(trust_.cell.empty() ? nullptr : &trust_, now.wall));
+  for (const std::string& complaint : read.complaints) {
+    broker_.Log(Level::kError, "latchkey trust text=" + Quoted(complaint));
+  }
+  const Trust before = std::exchange(trust_, std::move(read.trust));
+  believed_no_more_ = sessions_.ClientsWhere([&](const Principal& principal) {
+    const std::string* ca_before = before.CaOf(principal);
+    const std::string* ca = trust_.CaOf(principal);
+    const bool other_ca = ca_before != nullptr && (ca == nullptr || *ca != *ca_before);
+    return other_ca || trust_.Revoked(principal);
+  });
+  size_t revoked = trust_.cell_revoked.serials.size();
+  for (const auto& [fleet, list] : trust_.fleet_revoked) {
+    revoked += list.serials.size();
+  }
+  broker_.Log(Level::kInfo, "latchkey trust fleets=" + std::to_string(trust_.fleet_cas.size()) +
+                                " revoked=" + std::to_string(revoked));
+  return {};
+}
+
+Judged AuthPlugin::JudgeRing(std::string_view signed_ring) {
   const Result<FleetId> fleet = FleetOfKeyRing(signed_ring);
   if (fleet && trust_.FindFleetCa(fleet->str()) == nullptr) {
     broker_.Log(Level::kWarning, "latchkey ring_file fleet=" + fleet->str() +
@@ -180,12 +200,25 @@ Judged AuthPlugin::JudgeRecord(std::string_view signed_ring) {
   return {applied.error().reason == v1::REASON_BAD_CERTIFICATE ? Fate::kKept : Fate::kDropped, {}};
 }
 
-Result<void> AuthPlugin::ReadRings() {
-  LK_TRY(ring_file_, RingFile::Open(options_.ring_file,
-                                    [this](std::string_view ring) { return JudgeRecord(ring); }));
+Judged AuthPlugin::JudgeBlock(std::string_view record) {
+  const Result<Block> block = BlockOfRecord(record);
+  const Result<bool> taken = block ? directory_.blocks().Merge(*block)
+                                   : Result<bool>(tl::unexpected<Error>(block.error()));
+  if (taken) {
+    return *taken ? Judged{Fate::kNewest, ScopeText(block->scope)} : Judged{Fate::kDropped, {}};
+  }
+  broker_.Log(Level::kError, "latchkey ring_file text=" + Quoted(taken.error().text));
+  return {taken.error().reason == v1::REASON_FULL ? Fate::kKept : Fate::kDropped, {}};
+}
+
+Result<void> AuthPlugin::ReadRings(const std::string& path) {
+  LK_TRY(ring_file_, RingFile::Open(path, [this](RecordKind kind, std::string_view content) {
+           return kind == RecordKind::kRing ? JudgeRing(content) : JudgeBlock(content);
+         }));
   const Opening& opening = ring_file_->opening();
   std::string line = "latchkey ring_file records=" + std::to_string(opening.records) +
                      " cars=" + std::to_string(directory_.size()) +
+                     " blocks=" + std::to_string(directory_.blocks().size()) +
                      " dropped=" + std::to_string(opening.dropped) +
                      " damaged=" + std::to_string(opening.damaged) +
                      " bytes_cut=" + std::to_string(opening.bytes_cut) +
@@ -199,7 +232,7 @@ Result<void> AuthPlugin::ReadRings() {
   return {};
 }
 
-broker::SignInAnswer AuthPlugin::SignIn(const broker::SignInRequest& request, Now now) {
+Result<Principal> AuthPlugin::Identify(const broker::SignInRequest& request, Now now) {
   Credentials credentials{{}, request.user_name, request.password, request.client.id};
   if (request.certificate) {
     credentials.certificate = *request.certificate;
@@ -207,8 +240,32 @@ broker::SignInAnswer AuthPlugin::SignIn(const broker::SignInRequest& request, No
   // SIGHUP asks again for every connection: what was good when it connected stays good.
   const Session* known = sessions_.Find(request.client.connection);
   const bool again = known != nullptr && known->client_id == request.client.id;
-  const Result<Principal> principal =
-      Identify(credentials, trust_, again ? known->signed_in_at : now.wall);
+  // TLS has verified who has a certificate, so cars and bridges behind one address with an attacker
+  // are not held up by him.
+  const bool limited = !again && !request.certificate;
+  const std::string address = limited ? RateName(request.client.address) : std::string();
+  if (limited && !failed_sign_ins_.Has(address, now.mono)) {
+    return Fail(v1::REASON_FULL,
+                "too many failed sign-ins from this address: refused unread; wait and try again");
+  }
+  Result<Principal> principal =
+      auth::Identify(credentials, trust_, again ? known->signed_in_at : now.wall);
+  if (principal) {
+    const Verdict verdict = CheckSignIn(*principal, directory_);
+    if (!verdict.allowed()) {
+      principal = Fail(verdict.reason, "key " + principal->key.str() +
+                                           " is blocked everywhere: refused; who blocked it can "
+                                           "lift the block");
+    }
+  }
+  if (!principal && limited) {
+    failed_sign_ins_.Take(address, now.mono);
+  }
+  return principal;
+}
+
+broker::SignInAnswer AuthPlugin::SignIn(const broker::SignInRequest& request, Now now) {
+  const Result<Principal> principal = Identify(request, now);
   if (!principal) {
     const Error& error = principal.error();
     Refuse({At::kConnect, error.reason, request.client.id, {}, error.text}, now);
@@ -241,12 +298,29 @@ Verdict AuthPlugin::CheckAccess(const broker::AccessRequest& request, Now now) {
           ? Verdict::Refuse(v1::REASON_NOT_ALLOWED)
           : auth::CheckAccess(*principal, {AccessOf(request.at), request.topic, request.payload},
                               directory_, now.wall);
-  if (!verdict.allowed()) {
+  if (principal != nullptr && principal->kind == PrincipalKind::kOperator) {
+    Note(*principal, request, verdict, now);
+  } else if (!verdict.allowed()) {
     const std::string who =
         principal == nullptr ? std::string(request.client.id) : principal->ToText();
     Refuse({request.at, verdict.reason, who, request.topic, {}}, now);
   }
   return verdict;
+}
+
+// Operators have lines of their own.
+void AuthPlugin::Note(const Principal& principal, const broker::AccessRequest& request,
+                      Verdict verdict, Now now) {
+  if (verdict.allowed() && request.at != At::kSubscribe) {
+    return;
+  }
+  if (!verdict.allowed()) {
+    refusals_.CountOnly(request.at, verdict.reason);
+  }
+  const std::string who = principal.ToText();
+  if (const auto line = taps_.Note({request.at, who, request.topic, verdict}, now.mono)) {
+    broker_.Log(verdict.allowed() ? Level::kInfo : Level::kWarning, *line);
+  }
 }
 
 Verdict AuthPlugin::CheckMessage(const broker::MessageRequest& request, Now now) {
@@ -276,43 +350,100 @@ void AuthPlugin::Remember(std::string_view signed_ring, const Applied& applied, 
   if (!applied.changed) {
     return;
   }
-  sessions_.Drop(applied.fell_off);
   broker_.Log(Level::kInfo, "latchkey ring car=" + applied.ref.ToText() +
                                 " version=" + std::to_string(applied.version) +
                                 " keys=" + std::to_string(applied.keys) +
                                 " fell_off=" + std::to_string(applied.fell_off.size()));
-  const Result<void> added = ring_file_->Append(signed_ring);
+  // The ring is in force whether it is saved or not; only a restart before the car's next publish
+  // would miss it.
+  Save(RecordKind::kRing, signed_ring, applied.ref.ToText(), now);
+  Kick(sessions_.ClientsOf(applied.fell_off), "its key fell off a ring");
+}
+
+bool AuthPlugin::Save(RecordKind kind, std::string_view content, const std::string& what, Now now) {
+  const Result<void> added = ring_file_->Append(kind, content);
   if (!added) {
-    // The ring is in force all the same; only a restart before the car's next publish would miss
-    // it.
-    Refuse({At::kRingFile, added.error().reason, applied.ref.ToText(), {}, added.error().text},
-           now);
-    broker_.Log(Level::kError, "latchkey ring_file car=" + applied.ref.ToText() +
-                                   " text=" + Quoted(added.error().text));
+    Refuse({At::kRingFile, added.error().reason, what, {}, added.error().text}, now);
+    broker_.Log(Level::kError,
+                "latchkey ring_file of=" + Quoted(what) + " text=" + Quoted(added.error().text));
   }
+  return added.has_value();
+}
+
+void AuthPlugin::Kick(const std::vector<std::string>& clients, std::string_view why) {
+  for (const std::string& client_id : clients) {
+    broker_.Log(Level::kInfo, "latchkey kicked who=" + Quoted(client_id) + " text=" + Quoted(why));
+    broker_.Kick(client_id);
+  }
+}
+
+void AuthPlugin::Control(const broker::ControlRequest& request, Now now) {
+  const Session* session = sessions_.Find(request.client.connection);
+  const auto kind = session == nullptr ? PrincipalKind::kPhone : session->principal.kind;
+  if (kind != PrincipalKind::kAdministrator && kind != PrincipalKind::kBridge) {
+    Refuse({At::kControl, v1::REASON_NOT_ALLOWED, request.client.id, {}, {}}, now);
+    return;
+  }
+  const std::string by = session->principal.ToText();
+  const std::string client_id(request.client.id);
+  Controlled done = DoControl(request.payload, directory_.blocks());
+  if (done.answer.reason() != v1::REASON_UNSPECIFIED) {
+    Refuse({At::kControl, done.answer.reason(), by, {}, done.answer.text()}, now);
+  }
+  bool saved = true;
+  for (const Block& block : done.changed) {
+    saved = Save(RecordKind::kBlock, BlockRecord(block), ScopeText(block.scope), now) && saved;
+  }
+  if (!saved) {
+    done.answer.set_text(
+        "in force, but the broker could not save it: a restart forgets it; check the ring file");
+  }
+  Carry(done.changed, by);
+  if (!broker_.SendTo(client_id, {std::string(kControlAnswerTopic), done.answer.SerializeAsString(),
+                                  1, Retain::kNo, 0})) {
+    broker_.Log(Level::kError, "latchkey not_answered who=" + Quoted(client_id));
+  }
+}
+
+// What follows when blocks have changed.
+void AuthPlugin::Carry(const std::vector<Block>& changed, const std::string& by) {
+  if (changed.empty()) {
+    return;
+  }
+  for (size_t i = 0; i < changed.size() && i < kBlockLinesPerRequest; ++i) {
+    const Block& block = changed[i];
+    broker_.Log(Level::kInfo, "latchkey block of=" + Quoted(ScopeText(block.scope)) +
+                                  " lifted=" + (block.lifted ? "yes" : "no") + " by=" + Quoted(by) +
+                                  " note=" + Quoted(block.note));
+  }
+  broker_.Log(Level::kInfo, "latchkey blocks changed=" + std::to_string(changed.size()) +
+                                " standing=" + std::to_string(directory_.blocks().standing()) +
+                                " by=" + Quoted(by));
+  Kick(sessions_.ClientsOf(KeysToDrop(changed)), "its key is blocked");
+  Say(TellBlocksChanged(changed));
 }
 
 void AuthPlugin::Disconnected(const void* connection, Now now) {
   Say(sessions_.End(connection, now.wall));
 }
 
-void AuthPlugin::Reload(Now /*now*/) {
-  Result<Trust> trust = ReadTrust(options_);
-  if (!trust) {
-    broker_.Log(Level::kError, "latchkey reload text=" +
-                                   Quoted(trust.error().text + "; the CAs before stay in force"));
-    return;
+void AuthPlugin::Reload(Now now) {
+  const Result<void> taken = TakeTrust(now);
+  if (!taken) {
+    broker_.Log(Level::kError,
+                "latchkey trust text=" + Quoted(taken.error().text + "; what was before stays in "
+                                                                     "force"));
   }
-  trust_ = std::move(*trust);
-  broker_.Log(Level::kInfo, "latchkey reload fleets=" + std::to_string(trust_.fleet_cas.size()));
 }
 
 void AuthPlugin::Tick(Now now) {
-  for (const std::string& client_id : sessions_.TakeDropped()) {
-    broker_.Log(Level::kInfo,
-                "latchkey kicked who=" + Quoted(client_id) + " text=\"its key fell off a ring\"");
-    broker_.Kick(client_id);
+  if (now.mono - looked_at_ >= kLookEvery) {
+    looked_at_ = now.mono;
+    if (trust_files_.Changed()) {
+      Reload(now);
+    }
   }
+  Kick(std::exchange(believed_no_more_, {}), "its certificate or CA is not believed any more");
   for (size_t i = 0; i < kOfflinePerTick && !offline_at_start_.empty(); ++i) {
     Say(sessions_.OfflineAtStart(offline_at_start_.back()));
     offline_at_start_.pop_back();
@@ -320,15 +451,23 @@ void AuthPlugin::Tick(Now now) {
   if (const std::optional<std::string> line = refusals_.TakeSuppressed(now.mono)) {
     broker_.Log(Level::kWarning, *line);
   }
-  if (now.mono - told_at_ < kTellEvery) {
-    return;
+  if (now.mono - told_at_ >= kTellEvery) {
+    told_at_ = now.mono;
+    Tell();
   }
-  told_at_ = now.mono;
+}
+
+void AuthPlugin::Tell() {
   for (const Publish& publish : refusals_.TakeChanged()) {
+    Say(publish);
+  }
+  for (const Publish& publish : taps_.TakeChanged()) {
     Say(publish);
   }
   SayNumber("rings", directory_.size());
   SayNumber("sessions", sessions_.size());
+  SayNumber("blocks_standing", directory_.blocks().standing());
+  SayNumber("blocks_held", directory_.blocks().size());
 }
 
 void AuthPlugin::Say(const std::optional<Publish>& publish) {
@@ -350,10 +489,10 @@ namespace latchkey::broker {
 
 Result<std::unique_ptr<Plugin>> MakePlugin(const std::vector<Option>& options, Broker& broker,
                                            Now now) {
-  LK_TRY(auth::Options read, auth::ReadOptions(options));
-  LK_TRY(auth::Trust trust, auth::ReadTrust(read));
-  auto plugin = std::make_unique<auth::AuthPlugin>(std::move(read), std::move(trust), broker, now);
-  LK_CHECK(plugin->ReadRings());
+  LK_TRY(const auth::Options read, auth::ReadOptions(options));
+  auto plugin = std::make_unique<auth::AuthPlugin>(read, broker, now);
+  LK_CHECK(plugin->TakeTrust(now));
+  LK_CHECK(plugin->ReadRings(read.ring_file));
   return std::unique_ptr<Plugin>(std::move(plugin));
 }
 

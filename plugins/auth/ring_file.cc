@@ -1,4 +1,4 @@
-// Reading skips damage by looking for the next mark, so that one bad sector costs one ring.
+// Reading skips damage by looking for the next mark, so that one bad sector costs one record.
 #include "plugins/auth/ring_file.h"
 
 #include <algorithm>
@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proto/blocks.h"
 #include "proto/crypto.h"
 #include "proto/keyring.h"
 
@@ -20,11 +21,40 @@ namespace latchkey::auth {
 
 namespace {
 
-constexpr std::string_view kMark = "LKR1";
+constexpr size_t kMarkBytes = 4;
 constexpr size_t kLengthBytes = 4;
 constexpr size_t kSumBytes = 8;
-constexpr size_t kHeadBytes = kMark.size() + kLengthBytes + kSumBytes;
-constexpr size_t kBlockBytes = 65536;
+constexpr size_t kHeadBytes = kMarkBytes + kLengthBytes + kSumBytes;
+constexpr size_t kReadBytes = 65536;
+
+std::string_view MarkOf(RecordKind kind) {
+  switch (kind) {
+    case RecordKind::kRing:
+      return "LKR1";
+    case RecordKind::kBlock:
+      return "LKB1";
+  }
+  return {};
+}
+
+size_t MostOf(RecordKind kind) {
+  switch (kind) {
+    case RecordKind::kRing:
+      return kKeyRingBytesMax;
+    case RecordKind::kBlock:
+      return kBlockBytesMax;
+  }
+  return 0;
+}
+
+std::optional<RecordKind> KindOf(std::string_view head) {
+  for (const RecordKind kind : {RecordKind::kRing, RecordKind::kBlock}) {
+    if (head.substr(0, kMarkBytes) == MarkOf(kind)) {
+      return kind;
+    }
+  }
+  return std::nullopt;
+}
 
 std::string LengthBytes(size_t length) {
   std::string bytes;
@@ -42,18 +72,20 @@ size_t LengthOf(std::string_view bytes) {
   return length;
 }
 
-std::string SumOf(std::string_view length, std::string_view ring) {
-  std::string bytes(length);
-  bytes += ring;
+// The mark of a block is one bit from that of a ring, so it is under the sum.
+std::string SumOf(RecordKind kind, std::string_view length, std::string_view content) {
+  std::string bytes(kind == RecordKind::kBlock ? MarkOf(kind) : std::string_view());
+  bytes += length;
+  bytes += content;
   return Sha256(bytes).substr(0, kSumBytes);
 }
 
-std::string RecordOf(std::string_view ring) {
-  const std::string length = LengthBytes(ring.size());
-  std::string record(kMark);
+std::string RecordOf(RecordKind kind, std::string_view content) {
+  const std::string length = LengthBytes(content.size());
+  std::string record(MarkOf(kind));
   record += length;
-  record += SumOf(length, ring);
-  record += ring;
+  record += SumOf(kind, length, content);
+  record += content;
   return record;
 }
 
@@ -87,7 +119,7 @@ struct RingFile::Kept {
     size_t bytes = 0;
   };
 
-  std::map<std::string, Span> newest;  // by car
+  std::map<std::pair<RecordKind, std::string>, Span> newest;  // by kind and name
   std::vector<Span> others;
 };
 
@@ -146,15 +178,16 @@ Result<std::string> RingFile::ReadAt(uint64_t offset, size_t size) const {
 // Where the next mark begins, at or after `from`; the end of the file when there is none.
 Result<uint64_t> RingFile::FindMark(uint64_t from) const {
   for (;;) {
-    LK_TRY(const std::string block, ReadAt(from, kBlockBytes));
-    const size_t found = block.find(kMark);
+    LK_TRY(const std::string bytes, ReadAt(from, kReadBytes));
+    const size_t found =
+        std::min(bytes.find(MarkOf(RecordKind::kRing)), bytes.find(MarkOf(RecordKind::kBlock)));
     if (found != std::string::npos) {
       return from + found;
     }
-    if (block.size() < kBlockBytes) {
-      return from + block.size();
+    if (bytes.size() < kReadBytes) {
+      return from + bytes.size();
     }
-    from += block.size() - (kMark.size() - 1);
+    from += bytes.size() - (kMarkBytes - 1);
   }
 }
 
@@ -166,15 +199,15 @@ Result<void> RingFile::ReadAll(const Judge& judge, Kept& kept) {
     if (head.empty()) {
       break;
     }
-    const bool marked = head.size() == kHeadBytes && head.substr(0, kMark.size()) == kMark;
-    const std::string length = marked ? head.substr(kMark.size(), kLengthBytes) : std::string();
-    const size_t size = marked ? LengthOf(length) : 0;
-    std::string ring;
-    if (size >= 1 && size <= kKeyRingBytesMax) {
-      LK_TRY(ring, ReadAt(at + kHeadBytes, size));
+    const std::optional<RecordKind> kind = head.size() == kHeadBytes ? KindOf(head) : std::nullopt;
+    const std::string length = kind ? head.substr(kMarkBytes, kLengthBytes) : std::string();
+    const size_t size = kind ? LengthOf(length) : 0;
+    std::string content;
+    if (kind && size >= 1 && size <= MostOf(*kind)) {
+      LK_TRY(content, ReadAt(at + kHeadBytes, size));
     }
-    const bool whole = !ring.empty() && ring.size() == size &&
-                       head.substr(kMark.size() + kLengthBytes) == SumOf(length, ring);
+    const bool whole = !content.empty() && content.size() == size &&
+                       head.substr(kMarkBytes + kLengthBytes) == SumOf(*kind, length, content);
     if (!whole) {
       damage = true;
       LK_TRY(at, FindMark(at + 1));
@@ -183,11 +216,12 @@ Result<void> RingFile::ReadAll(const Judge& judge, Kept& kept) {
     opening_.damaged += damage ? 1 : 0;
     damage = false;
     ++opening_.records;
-    const Judged judged = judge(ring);
+    const Judged judged = judge(*kind, content);
     const Kept::Span span{at, kHeadBytes + size};
     if (judged.fate == Fate::kNewest) {
-      opening_.dropped += kept.newest.contains(judged.car) ? 1 : 0;
-      kept.newest[judged.car] = span;
+      const auto [earlier, first] = kept.newest.try_emplace({*kind, judged.name}, span);
+      opening_.dropped += first ? 0 : 1;
+      earlier->second = span;
     } else if (judged.fate == Fate::kKept) {
       kept.others.push_back(span);
     } else {
@@ -209,7 +243,7 @@ Result<void> RingFile::Rewrite(const Kept& kept) {
   }
   RingFile next(new_path, file);
   std::vector<Kept::Span> spans = kept.others;
-  for (const auto& [car, span] : kept.newest) {
+  for (const auto& [name, span] : kept.newest) {
     spans.push_back(span);
   }
   for (const Kept::Span& span : spans) {
@@ -235,12 +269,12 @@ Result<void> RingFile::Cut() {
   return {};
 }
 
-Result<void> RingFile::Append(std::string_view signed_ring) {
-  if (signed_ring.empty() || signed_ring.size() > kKeyRingBytesMax) {
-    return Fail(v1::REASON_TOO_LARGE, "a ring of " + std::to_string(signed_ring.size()) +
+Result<void> RingFile::Append(RecordKind kind, std::string_view content) {
+  if (content.empty() || content.size() > MostOf(kind)) {
+    return Fail(v1::REASON_TOO_LARGE, "a record of " + std::to_string(content.size()) +
                                           " bytes does not fit the ring file: not added");
   }
-  const std::string record = RecordOf(signed_ring);
+  const std::string record = RecordOf(kind, content);
   if (!WriteAll(file_, record)) {
     const auto failed = Failed("added to", path_);
     // If this fails too, the next start finds the torn record by its sum.

@@ -1,13 +1,17 @@
-// The auth plugin's own copy of every ring, so that the live path survives a restart of the broker
-// with bridge and cars away. An append-only file, read and compacted at start.
+// The auth plugin's own copy of every ring and every block, so that the live path survives a
+// restart of the broker with bridge and cars away. An append-only file, read and compacted at
+// start.
 //
-//   file   = *record
-//   record = "LKR1" length(4, little-endian, 1 to 16384) sum(8) SignedKeyRing(length)
+//   file   = *(ring | block)
+//   ring   = "LKR1" length(4, little-endian, 1 to 16384) sum(8) SignedKeyRing(length)
 //   sum    = first 8 bytes of SHA-256(length SignedKeyRing)
+//   block  = "LKB1" length(4, little-endian, 1 to 256) sum(8) v1.Block(length)
+//   sum    = first 8 bytes of SHA-256("LKB1" length v1.Block)
 //
-// A sum finds damage, not malice: who reads a record must verify the ring's own signature again.
+// A sum finds damage, not malice: who reads a ring must verify its own signature again. A block has
+// none: whoever can write this file can lift a block, but give nobody a right.
 // Appending is a plain write(2): a crash of the process loses nothing, a loss of power may lose the
-// last seconds, which the cars publish anew when they connect.
+// last seconds, which the cars and the bridge send anew when they connect.
 #pragma once
 
 #include <cstddef>
@@ -21,16 +25,18 @@
 
 namespace latchkey::auth {
 
+enum class RecordKind : uint8_t { kRing, kBlock };
+
 // What the reader makes of a record.
 enum class Fate : uint8_t {
-  kNewest,   // in force: replaces earlier records of the same car
+  kNewest,   // in force: replaces earlier records of the same kind and name
   kKept,     // of no use now (a fleet whose CA is not here) but not wrong: stays in the file
   kDropped,  // superseded or false: is left out of the next file
 };
 
 struct Judged {
   Fate fate = Fate::kDropped;
-  std::string car;  // "{fleet}/{car}", for kNewest
+  std::string name;  // for kNewest: the car of a ring, the scope of a block
 };
 
 // What opening found.
@@ -46,7 +52,7 @@ struct Opening {
 // Not thread-safe; used from the broker's thread. The file is 0600.
 class RingFile {
  public:
-  using Judge = std::function<Judged(std::string_view signed_ring)>;
+  using Judge = std::function<Judged(RecordKind kind, std::string_view content)>;
 
   // Reads all records in file order, then rewrites the file without what is superseded, false,
   // damaged or torn (to `path`.new, synced, renamed). A missing file is made. Errors
@@ -58,8 +64,9 @@ class RingFile {
   ~RingFile();
 
   // Adds one record; never syncs. Error REASON_STORE_UNAVAILABLE: nothing was added (a part that
-  // was written is cut off again); the next call tries anew.
-  Result<void> Append(std::string_view signed_ring);
+  // was written is cut off again); the next call tries anew. REASON_TOO_LARGE: empty or above what
+  // its kind may have.
+  Result<void> Append(RecordKind kind, std::string_view content);
 
   const Opening& opening() const { return opening_; }
 

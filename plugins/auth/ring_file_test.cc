@@ -22,8 +22,8 @@ using testing::Said;
 
 constexpr size_t kHead = 16;
 
-// Records are texts "{car}:{anything}"; "false:" ones are judged false, "later:" ones of no use
-// now.
+// Records are texts "{name}:{anything}"; "false:" ones are judged false, "later:" ones of no use
+// now. Read blocks are marked with a '#'.
 struct Folder {
   std::filesystem::path path;
   std::vector<std::string> read;
@@ -45,20 +45,22 @@ struct Folder {
   Opening Open() {
     read.clear();
     file.reset();
-    auto opened = RingFile::Open(Path(), [this](std::string_view ring) {
-      read.emplace_back(ring);
-      const std::string car(ring.substr(0, ring.find(':')));
-      if (car == "false") {
+    auto opened = RingFile::Open(Path(), [this](RecordKind kind, std::string_view content) {
+      read.push_back((kind == RecordKind::kBlock ? "#" : "") + std::string(content));
+      const std::string name(content.substr(0, content.find(':')));
+      if (name == "false") {
         return Judged{Fate::kDropped, {}};
       }
-      return car == "later" ? Judged{Fate::kKept, {}} : Judged{Fate::kNewest, car};
+      return name == "later" ? Judged{Fate::kKept, {}} : Judged{Fate::kNewest, name};
     });
     REQUIRE(opened);
     file = std::move(*opened);
     return file->opening();
   }
 
-  void Add(const std::string& ring) { REQUIRE(file->Append(ring)); }
+  void Add(const std::string& ring) { REQUIRE(file->Append(RecordKind::kRing, ring)); }
+
+  void AddBlock(const std::string& block) { REQUIRE(file->Append(RecordKind::kBlock, block)); }
 
   std::string Bytes() const {
     std::ifstream stream(Path(), std::ios::binary);
@@ -165,12 +167,12 @@ TEST_CASE("ring file: a file of noise is an empty file") {
 
 TEST_CASE(
     "ring file: a place that cannot be written is said, and what cannot be a ring not added") {
-  const auto judge = [](std::string_view) { return Judged{}; };
+  const auto judge = [](RecordKind, std::string_view) { return Judged{}; };
   CHECK(Said(RingFile::Open("/proc/nowhere/rings", judge)) == "REASON_STORE_UNAVAILABLE");
   Folder f;
   f.Open();
-  CHECK(Said(f.file->Append("")) == "REASON_TOO_LARGE");
-  CHECK(Said(f.file->Append(std::string(20000, 'x'))) == "REASON_TOO_LARGE");
+  CHECK(Said(f.file->Append(RecordKind::kRing, "")) == "REASON_TOO_LARGE");
+  CHECK(Said(f.file->Append(RecordKind::kRing, std::string(20000, 'x'))) == "REASON_TOO_LARGE");
 }
 
 TEST_CASE("ring file: an append that fails is said and leaves the file whole") {
@@ -184,7 +186,7 @@ TEST_CASE("ring file: an append that fails is said and leaves the file whole") {
   const auto handler = ::signal(SIGXFSZ, SIG_IGN);
   const struct rlimit small{before.size() + 10, old.rlim_max};
   REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
-  const std::string said = Said(f.file->Append("b:1"));
+  const std::string said = Said(f.file->Append(RecordKind::kRing, "b:1"));
   REQUIRE(::setrlimit(RLIMIT_FSIZE, &old) == 0);
   ::signal(SIGXFSZ, handler);
   CHECK(said == "REASON_STORE_UNAVAILABLE");
@@ -192,6 +194,51 @@ TEST_CASE("ring file: an append that fails is said and leaves the file whole") {
   f.Add("c:1");
   f.Open();
   CHECK(f.read == Rings{"a:1", "c:1"});
+}
+
+TEST_CASE("ring file: blocks stand beside rings, each kind newest by its own names") {
+  Folder f;
+  f.Open();
+  f.Add("a:1");
+  f.AddBlock("a:1");
+  f.AddBlock("b:1");
+  f.Add("a:2");
+  f.AddBlock("a:2");
+  Opening opening = f.Open();
+  CHECK(opening.records == 5);
+  CHECK(opening.dropped == 2);
+  CHECK(opening.rewritten);
+  opening = f.Open();
+  CHECK(f.read == Rings{"a:2", "#a:2", "#b:1"});
+  CHECK_FALSE(opening.rewritten);
+  CHECK(Said(f.file->Append(RecordKind::kBlock, std::string(257, 'x'))) == "REASON_TOO_LARGE");
+}
+
+TEST_CASE("ring file: the record of a block has its mark under the sum") {
+  Folder f;
+  f.Open();
+  f.AddBlock("a:1");
+  const std::string length("\x03\x00\x00\x00", 4);
+  CHECK(f.Bytes() == "LKB1" + length + Sha256("LKB1" + length + "a:1").substr(0, 8) + "a:1");
+}
+
+TEST_CASE("ring file: no flipped bit makes a block of a ring or a ring of a block") {
+  Folder f;
+  f.Open();
+  f.Add("a:1");
+  f.AddBlock("b:1");
+  f.Add("c:1");
+  const std::string whole = f.Bytes();
+  const size_t size = kHead + 3;
+  for (size_t at = 0; at < 2 * size; ++at) {
+    for (unsigned bit = 0; bit < 8; ++bit) {
+      std::string damaged = whole;
+      damaged[at] = static_cast<char>(static_cast<unsigned char>(damaged[at]) ^ (1U << bit));
+      f.SetBytes(damaged);
+      CHECK(f.Open().damaged == 1);
+      CHECK(f.read == (at < size ? Rings{"#b:1", "c:1"} : Rings{"a:1", "c:1"}));
+    }
+  }
 }
 
 }  // namespace

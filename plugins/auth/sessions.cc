@@ -1,7 +1,7 @@
 // Bookkeeping of connections; the only subtle part is the order of a take-over, see the header.
 #include "plugins/auth/sessions.h"
 
-#include <algorithm>
+#include <set>
 #include <utility>
 
 #include "proto/topic.h"
@@ -105,22 +105,25 @@ const Session* Sessions::Find(Connection connection) const {
   return found == sessions_.end() ? nullptr : &found->second.session;
 }
 
-void Sessions::Drop(const std::vector<KeyId>& keys) {
+std::vector<std::string> Sessions::ClientsOf(const std::vector<KeyId>& keys) const {
   if (keys.empty()) {
-    return;
+    return {};
   }
-  for (const auto& [connection, entry] : sessions_) {
-    const Session& session = entry.session;
-    const bool phone = session.principal.kind == PrincipalKind::kPhone;
-    if (phone && std::find(keys.begin(), keys.end(), session.principal.key) != keys.end() &&
-        std::find(dropped_.begin(), dropped_.end(), session.client_id) == dropped_.end()) {
-      dropped_.push_back(session.client_id);
-    }
-  }
+  const std::set<KeyId> set(keys.begin(), keys.end());
+  return ClientsWhere([&set](const Principal& principal) {
+    return principal.kind == PrincipalKind::kPhone && set.contains(principal.key);
+  });
 }
 
-std::vector<std::string> Sessions::TakeDropped() {
-  return std::exchange(dropped_, {});
+std::vector<std::string> Sessions::ClientsWhere(
+    const std::function<bool(const Principal&)>& is_meant) const {
+  std::set<std::string> clients;
+  for (const auto& [connection, entry] : sessions_) {
+    if (is_meant(entry.session.principal)) {
+      clients.insert(entry.session.client_id);
+    }
+  }
+  return {clients.begin(), clients.end()};
 }
 
 std::optional<Publish> Sessions::OfflineAtStart(const CarRef& ref) const {

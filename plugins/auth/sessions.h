@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -52,11 +53,11 @@ class Sessions {
   // broker publishes the old connection's will between the new one's sign-in and the old one's end.
   bool MayWrite(Connection connection) const;
 
-  // These keys fell off a ring: their phones' connections are to be disconnected.
-  void Drop(const std::vector<KeyId>& keys);
-  // Client ids to disconnect now, each once; empties the list. Not to be called inside a callback
-  // of one of these clients.
-  std::vector<std::string> TakeDropped();
+  // Client ids, each once, of the phones that are signed in with one of these keys.
+  std::vector<std::string> ClientsOf(const std::vector<KeyId>& keys) const;
+  // The same of everybody signed in who is meant.
+  std::vector<std::string> ClientsWhere(
+      const std::function<bool(const Principal&)>& is_meant) const;
 
   // Presence of a car known from before the broker started: offline, BROKER_RESTART. nullopt: it
   // has been connected since.
@@ -81,7 +82,6 @@ class Sessions {
   std::unordered_map<Connection, Entry> sessions_;
   std::unordered_map<std::string, Connection> newest_;  // by client id
   std::unordered_map<CarRef, CarLinks> cars_;
-  std::vector<std::string> dropped_;
 };
 
 }  // namespace latchkey::auth

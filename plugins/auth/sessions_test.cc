@@ -1,6 +1,7 @@
 // Presence and whom to disconnect, as stories.
 #include "plugins/auth/sessions.h"
 
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -129,19 +130,26 @@ TEST_CASE("sessions: the end of a connection that never signed in says nothing")
   CHECK(s.Ends(3).empty());
 }
 
-TEST_CASE("sessions: phones whose key fell off are to be disconnected, each connection once") {
+TEST_CASE("sessions: clients are found by their key, each once, and by who they are") {
   Story s;
+  const auto sorted = [](std::vector<std::string> ids) {
+    std::sort(ids.begin(), ids.end());
+    return ids;
+  };
   const KeyId a = PrivateKey::Generate().Public().Id();
   const KeyId b = PrivateKey::Generate().Public().Id();
   s.PhoneConnects(0, a, a.str());
   s.PhoneConnects(1, a, "auto-1");
   s.PhoneConnects(2, b, b.str());
-  s.sessions.Drop({a});
-  s.sessions.Drop({a});
-  const std::vector<std::string> dropped = s.sessions.TakeDropped();
-  CHECK(dropped.size() == 2);
-  CHECK(std::find(dropped.begin(), dropped.end(), b.str()) == dropped.end());
-  CHECK(s.sessions.TakeDropped().empty());
+  s.PhoneConnects(3, b, b.str());  // takes over
+  s.CarConnects(4);
+  CHECK(s.sessions.ClientsOf({a}) == sorted({a.str(), "auto-1"}));
+  CHECK(s.sessions.ClientsOf({}).empty());
+  CHECK(s.sessions.ClientsWhere([](const Principal&) { return true; }).size() == 4);
+  CHECK(s.sessions.ClientsOf({b, b}) == std::vector<std::string>{b.str()});
+  CHECK(s.sessions.ClientsWhere([](const Principal& who) {
+    return who.kind == PrincipalKind::kCar;
+  }) == std::vector<std::string>{"f1/c1"});
 }
 
 TEST_CASE("sessions: at start a known car is offline unless it has come back already") {

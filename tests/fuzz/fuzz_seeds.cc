@@ -3,13 +3,20 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
+#include "latchkey/v1/presence.pb.h"
+#include "proto/blocks.h"
+#include "proto/invite.h"
 #include "proto/pairing.h"
 #include "proto/receipt.h"
+#include "proto/renewal.h"
 #include "proto/state.h"
 #include "proto/token.h"
 #include "proto/topic.h"
+#include "storage/records.h"
 #include "tests/support/wire_fixtures.h"
+#include "tools/car/memory.h"
 
 namespace latchkey {
 namespace {
@@ -33,6 +40,7 @@ void Topics(const Corpus& corpus, const CarRef& ref, const KeyId& lane) {
   corpus.Write("topic", "answer", PairingAnswerTopic(ref, lane) + "\nlk/1/f1/car1/#");
   corpus.Write("topic", "command", CommandTopic(ref, lane) + "\nlk/1/#");
   corpus.Write("topic", "receipt", ReceiptTopic(ref, lane) + "\n" + ReceiptTopic(ref, lane));
+  corpus.Write("topic", "certificate", CertificateTopic(ref) + "\n" + CertificateRequestTopic(ref));
 }
 
 void Commands(const Corpus& corpus, const CarRef& ref, const PrivateKey& key) {
@@ -71,14 +79,200 @@ void Rings(const Corpus& corpus, const testing::TestCar& car, const PublicKey& p
   outer.ParseFromString(sealed);
   corpus.Write("keyring", "ring", "r" + sealed);
   corpus.Write("keyring", "body", "b" + outer.key_ring());
-  corpus.Write("keyring", "uri_car", "u" + ToUri(CarIdentity{car.ref}));
-  corpus.Write("keyring", "uri_bridge", "u" + ToUri(BridgeIdentity{"b1"}));
-  corpus.Write("keyring", "uri_operator",
+}
+
+// DER of the first block of a PEM text.
+std::string DerOf(const std::string& pem) {
+  std::string text;
+  const size_t begin = pem.find("-----\n") + 6;
+  for (const char c : pem.substr(begin, pem.find("-----END") - begin)) {
+    if (c != '\n' && c != '=') {
+      text += c == '+' ? '-' : c == '/' ? '_' : c;
+    }
+  }
+  return Base64UrlDecode(text).value();
+}
+
+void Certificates(const Corpus& corpus, const testing::TestCar& car) {
+  corpus.Write("certificate", "uri_car", "u" + ToUri(CarIdentity{car.ref}));
+  corpus.Write("certificate", "uri_bridge", "u" + ToUri(BridgeIdentity{"b1"}));
+  corpus.Write("certificate", "uri_registrar", "u" + ToUri(RegistrarIdentity{car.ref.fleet}));
+  corpus.Write("certificate", "uri_administrator", "u" + ToUri(AdministratorIdentity{"eve"}));
+  corpus.Write("certificate", "uri_operator",
                "u" + ToUri(OperatorIdentity{
                          car.ref.fleet, "ann",
                          Bit(v1::PERMISSION_READ_ENERGY) | Bit(v1::PERMISSION_READ_LINK)}));
-  corpus.Write("keyring", "certificate", "c" + car.certificate_der);
-  corpus.Write("keyring", "certificate_pem", "c" + car.ca.certificate_pem);
+  corpus.Write("certificate", "certificate", "c" + car.certificate_der);
+  corpus.Write("certificate", "certificate_pem", "c" + car.ca.certificate_pem);
+  const std::string list =
+      tools::MakeCrl(car.ca, {{std::string("\x01\x02", 2), kNow}, {"\x7f", kNow}}, 3, {kNow, 7})
+          .value();
+  corpus.Write("certificate", "list_pem", "v" + list);
+  corpus.Write("certificate", "list", "v" + DerOf(list));
+}
+
+void Renewals(const Corpus& corpus, const testing::TestCar& car) {
+  corpus.Write("renewal", "request", "r" + MakeCertificateRequest(car.ref, car.key, kNow));
+  corpus.Write("renewal", "grant", "g" + MakeCertificateGrant(kNow, car.certificate_der));
+  corpus.Write("renewal", "refusal", "g" + MakeCertificateRefusal(kNow, v1::REASON_EXPIRED));
+  corpus.Write("renewal", "certificate", "c" + car.certificate_der);
+}
+
+void Links(const Corpus& corpus, const testing::TestCar& car, const PublicKey& phone) {
+  corpus.Write("link", "offer",
+               ToQrText({"broker.example", 8883, "cell1", car.ref, std::string(16, 's')}));
+  corpus.Write("link", "key_request", ToLink(KeyRequest{phone, "Bj\xc3\xb6rn"}));
+  corpus.Write("link", "invitation",
+               ToLink(Invitation{"192.0.2.1", 8884, "cell-1", car.ref, car.key.Public()}));
+}
+
+// A block of each scope and cause, standing and lifted.
+std::vector<Block> SomeBlocks(const CarRef& ref, const KeyId& key) {
+  const Block everywhere{{key, {}, {}}, false, kNow, v1::BLOCK_CAUSE_ADMINISTRATOR, "lost", {}};
+  Block fleet = everywhere;
+  fleet.scope.fleet = ref.fleet;
+  fleet.lifted = true;
+  Block car = fleet;
+  car.scope.car = ref.car;
+  car.cause = v1::BLOCK_CAUSE_OWNER;
+  car.command = testing::TestId();
+  return {everywhere, fleet, car};
+}
+
+void Controls(const Corpus& corpus, const CarRef& ref, const KeyId& key) {
+  v1::Control merge;
+  v1::ControlAnswer answer;
+  v1::BlocksChanged changed;
+  for (const Block& block : SomeBlocks(ref, key)) {
+    *merge.mutable_merge_blocks()->add_blocks() = BlockToWire(block);
+    *answer.add_blocks() = BlockToWire(block);
+    *changed.add_blocks() = BlockToWire(block);
+  }
+  *merge.mutable_merge_blocks()->add_blocks() = merge.merge_blocks().blocks(0);
+  merge.mutable_merge_blocks()->mutable_blocks(3)->set_lifted(true);
+  answer.set_more(true);
+  v1::Control list;
+  list.set_request_id(7);
+  *list.mutable_list_blocks()->mutable_after() = answer.blocks(1);
+  corpus.Write("control", "merge", "c" + merge.SerializeAsString());
+  corpus.Write("control", "list", "c" + list.SerializeAsString());
+  corpus.Write("control", "answer", "a" + answer.SerializeAsString());
+  corpus.Write("control", "record", "f" + answer.blocks(2).SerializeAsString());
+  corpus.Write("control", "changed", "n" + changed.SerializeAsString());
+}
+
+std::string WithLength(const std::string& bytes) {
+  return static_cast<char>(bytes.size()) + bytes;
+}
+
+void Presences(const Corpus& corpus) {
+  v1::Presence presence;
+  presence.set_online(true);
+  presence.set_since_ms(static_cast<uint64_t>(kNow.ms));
+  presence.set_session(1);
+  presence.set_broker_started_at_ms(static_cast<uint64_t>(kNow.ms));
+  presence.set_address_kind(v1::ADDRESS_KIND_IPV4);
+  const std::string online = presence.SerializeAsString();
+  presence.set_session(2);
+  const std::string again = presence.SerializeAsString();
+  presence.set_online(false);
+  presence.set_reason(v1::OFFLINE_REASON_CONNECTION_ENDED);
+  const std::string offline = presence.SerializeAsString();
+  corpus.Write("presence", "comes_and_goes",
+               WithLength(offline) + WithLength(online) + WithLength(again) + WithLength(offline));
+  corpus.Write("presence", "broker_restarts",
+               WithLength(online) + std::string(1, '\0') + WithLength(online));
+}
+
+void Records(const Corpus& corpus, const CarRef& ref, const KeyId& key) {
+  const auto write = [&corpus](const char* name, const storage::Record& record) {
+    const storage::KeyValue bytes = storage::Encode(record);
+    const auto number = static_cast<int>(bytes.kind);
+    const std::string rest = WithLength(bytes.key) + bytes.value;
+    corpus.Write("records", name, static_cast<char>('a' + number) + rest);
+    corpus.Write("records", std::string(name) + "_sealed",
+                 static_cast<char>('A' + number) + rest.substr(0, rest.size() - 4));
+  };
+  write("state", storage::StateRecord{ref, Group::kEnergy, kNow, "state"});
+  write("ring", storage::RingRecord{ref, 3, kNow, "ring"});
+  write("presence", storage::PresenceRecord{ref, kNow, "presence"});
+  write("command",
+        storage::CommandRecord{ref, key, testing::TestId(), 7, kNow, kNow, v1::RECEIPT_STATE_HELD,
+                               v1::REASON_UNSPECIFIED, "command"});
+  const std::vector<Block> blocks = SomeBlocks(ref, key);
+  write("block_everywhere", storage::BlockRecord{blocks[0]});
+  write("block_car", storage::BlockRecord{blocks[2]});
+}
+
+void Memories(const Corpus& corpus, const testing::TestCar& car, const PublicKey& phone) {
+  car::Memory memory = car::NewMemory(car.ref, kNow);
+  memory.ring.keys.push_back(testing::OnRing(phone, v1::ROLE_OWNER));
+  memory.ring.keys.back().week = {{480, 1020}};
+  memory.time_floor = kNow;
+  memory.commands.push_back({phone.Id(), testing::TestId(), kNow, kNow + testing::kSecond,
+                             v1::RECEIPT_STATE_DONE, v1::REASON_UNSPECIFIED, kNow});
+  memory.slots[v1::SLOT_LOCK] = kNow;
+  memory.settings["Vehicle.Cabin.Door.IsLocked"] = {1, kNow};
+  memory.apps["org.example"] = {"1.0", kNow};
+  memory.refused.push_back({phone.Id(), testing::TestId('r'), std::string(16, 'd'), kNow,
+                            v1::REASON_NOT_PERMITTED, kNow});
+  memory.to_tell.insert(phone.Id());
+  const std::string bytes = car::SerializeMemory(memory);
+  corpus.Write("memory", "file", "m" + bytes);
+  corpus.Write("memory", "payload", "p" + bytes.substr(7 + kDigestBytes));
+}
+
+void RingFiles(const Corpus& corpus) {
+  const auto piece = [](char kind, const std::string& bytes) { return kind + WithLength(bytes); };
+  corpus.Write("ring_file", "two_cars", piece('r', "0aone") + piece('r', "0btwo"));
+  corpus.Write("ring_file", "superseded", piece('r', "0aone") + piece('r', "0atwo"));
+  corpus.Write("ring_file", "kept_and_dropped", piece('r', "1keep") + piece('r', "2drop"));
+  corpus.Write("ring_file", "ring_and_block", piece('r', "0aone") + piece('b', "0atwo"));
+  corpus.Write("ring_file", "torn",
+               piece('r', "0aone") + piece('g', std::string("LKR1\x05\0\0\0sum45678on", 18)));
+  corpus.Write("ring_file", "damaged",
+               piece('g', "LKR1") + piece('r', "0aone") + piece('g', "xyzLK") + piece('r', "1b"));
+}
+
+// A good message for every topic that has one here.
+void Guards(const Corpus& corpus, const testing::TestCar& car, const PrivateKey& phone) {
+  const KeyId lane = phone.Public().Id();
+  const PairingOffer offer{"broker.example", 8883, "cell1", car.ref, std::string(16, 's')};
+  const KeyRing ring{car.ref, 3, kNow, {testing::OnRing(phone.Public(), v1::ROLE_OWNER)}};
+  const std::string sealed = SealKeyRing(ring, car.key, car.certificate_der);
+  CommandRequest request{car.ref, testing::TestId(), kNow, kNow + Duration(30000), {}};
+  request.action.mutable_flash_lights();
+  v1::StateGroup state;
+  state.set_observed_at_ms(static_cast<uint64_t>(kNow.ms));
+  state.mutable_energy()->mutable_soc()->set_value(80);
+  const auto write = [&corpus](const char* name, const std::string& topic,
+                               const std::string& payload) {
+    corpus.Write("guard", name, topic + "\n" + payload);
+  };
+  write("state", StateTopic(car.ref, Group::kEnergy), state.SerializeAsString());
+  write("keyring", KeyRingTopic(car.ref), sealed);
+  write("claim", PairingTopic(car.ref, lane),
+        MakeClaim(offer, phone.Public(), std::string(16, 'n'), "phone"));
+  write("answer", PairingAnswerTopic(car.ref, lane),
+        MakeAnswer(offer, Claim{phone.Public(), std::string(16, 'n'), "phone"}, sealed));
+  write("notice", PairingAnswerTopic(car.ref, lane), MakeKeyNotice(sealed));
+  write("removal", PairingAnswerTopic(car.ref, lane), MakeRemovalNotice());
+  write("command", CommandTopic(car.ref, lane), SealCommand(request, phone).value());
+  write("receipt", ReceiptTopic(car.ref, lane),
+        SealCarReceipt(MakeOutcome(car.ref, testing::TestId(), v1::RECEIPT_STATE_DONE,
+                                   v1::REASON_UNSPECIFIED, kNow, v1::RECEIPT_SOURCE_CAR),
+                       car.key));
+  write("request", CertificateRequestTopic(car.ref),
+        MakeCertificateRequest(car.ref, car.key, kNow));
+  write("grant", CertificateTopic(car.ref), MakeCertificateGrant(kNow, car.certificate_der));
+  write("control", std::string(kControlTopic), "x");
+}
+
+void Rates(const Corpus& corpus) {
+  corpus.Write("rate", "off", "off\n192.0.2.1");
+  corpus.Write("rate", "rate", "0.5:20\n2001:db8:0:1::5");
+  corpus.Write("rate", "mapped", "100:1000\n::ffff:192.0.2.1");
+  corpus.Write("rate", "zone", "1e3:1\nfe80::1%eth0");
 }
 
 void Receipts(const Corpus& corpus, const testing::TestCar& car) {
@@ -99,13 +293,15 @@ void Receipts(const Corpus& corpus, const testing::TestCar& car) {
 void Pairings(const Corpus& corpus, const testing::TestCar& car, const PublicKey& phone) {
   const PairingOffer offer{"broker.example", 8883, "cell1", car.ref, std::string(16, 's')};
   const std::string nonce(16, 'n');
-  corpus.Write("pairing", "qr", "q" + ToQrText(offer));
   corpus.Write("pairing", "claim", "c" + MakeClaim(offer, phone, nonce, "phone"));
   corpus.Write("pairing", "refusal", "a" + MakeRefusal(nonce, v1::REASON_DECLINED));
   const KeyRing ring{car.ref, 1, kNow, {testing::OnRing(phone, v1::ROLE_OWNER)}};
   corpus.Write("pairing", "answer",
                "a" + MakeAnswer(offer, Claim{phone, nonce, "phone"},
                                 SealKeyRing(ring, car.key, car.certificate_der)));
+  corpus.Write("pairing", "notice",
+               "n" + MakeKeyNotice(SealKeyRing(ring, car.key, car.certificate_der)));
+  corpus.Write("pairing", "removal", "n" + MakeRemovalNotice());
 }
 
 // Every signal of every group once.
@@ -159,4 +355,14 @@ int main(int argc, char** argv) {
   latchkey::Receipts(corpus, car);
   latchkey::Pairings(corpus, car, phone.Public());
   latchkey::States(corpus);
+  latchkey::Certificates(corpus, car);
+  latchkey::Renewals(corpus, car);
+  latchkey::Links(corpus, car, phone.Public());
+  latchkey::Controls(corpus, car.ref, lane);
+  latchkey::Presences(corpus);
+  latchkey::Records(corpus, car.ref, lane);
+  latchkey::Memories(corpus, car, phone.Public());
+  latchkey::RingFiles(corpus);
+  latchkey::Guards(corpus, car, phone);
+  latchkey::Rates(corpus);
 }

@@ -1,5 +1,5 @@
-// Key rings, certificates and identity URIs. The first byte says which: 'r' a SignedKeyRing as it
-// comes, 'b' a KeyRing body that a real car signs, 'u' a URI, 'c' a certificate.
+// Key rings. The first byte says which: 'r' a SignedKeyRing as it comes, 'b' a KeyRing body that a
+// real car signs.
 #include <string>
 
 #include "proto/keyring.h"
@@ -30,22 +30,6 @@ void TryBody(std::string_view body, const testing::TestCar& car) {
   Require(again && *again == *ring, "a ring that opens seals to the same ring");
 }
 
-void TryUri(std::string_view uri) {
-  const Result<CertificateIdentity> identity = ParseIdentityUri(uri);
-  if (identity) {
-    const Result<CertificateIdentity> again = ParseIdentityUri(ToUri(*identity));
-    Require(again && *again == *identity, "a URI that parses is written so that it parses alike");
-  }
-}
-
-void TryCertificate(std::string_view bytes, const testing::TestCar& car) {
-  static_cast<void>(PemToDer(bytes));
-  static_cast<void>(Certificate::FromPem(bytes));
-  static_cast<void>(Certificate::FromDer(bytes));
-  static_cast<void>(CheckSignedBy(bytes, bytes, testing::kNow));
-  Require(!CheckSignedBy(bytes, car.ca_der, testing::kNow), "nobody guesses the CA's signature");
-}
-
 }  // namespace
 
 void Try(std::string_view input) {
@@ -58,10 +42,6 @@ void Try(std::string_view input) {
     TryRing(rest, car);
   } else if (input[0] == 'b') {
     TryBody(rest, car);
-  } else if (input[0] == 'u') {
-    TryUri(rest);
-  } else if (input[0] == 'c') {
-    TryCertificate(rest, car);
   }
 }
 

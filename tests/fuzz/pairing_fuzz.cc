@@ -1,4 +1,4 @@
-// Pairing. The first byte says which: 'q' a QR text, 'c' a claim, 'a' an answer.
+// Pairing. The first byte says which: 'c' a claim, 'a' an answer, 'n' a notice.
 #include <string>
 
 #include "proto/pairing.h"
@@ -7,13 +7,16 @@
 namespace latchkey::fuzz {
 namespace {
 
-void TryQr(std::string_view text) {
-  const Result<PairingOffer> offer = ParseQrText(text);
-  if (offer) {
-    const std::string again = ToQrText(*offer);
-    Require(ToQrText(ParseQrText(again).value()) == again,
-            "an offer that parses is written so that it parses alike");
+void TryNotice(std::string_view bytes) {
+  const Result<KeyNotice> notice = ReadKeyNotice(bytes);
+  if (!notice) {
+    return;
   }
+  Require(notice->on_ring == !notice->signed_ring.empty(), "a notice with a ring has one");
+  const Result<KeyNotice> again =
+      ReadKeyNotice(notice->on_ring ? MakeKeyNotice(notice->signed_ring) : MakeRemovalNotice());
+  Require(again && again->on_ring == notice->on_ring && again->signed_ring == notice->signed_ring,
+          "a notice that reads is written so that it reads alike");
 }
 
 }  // namespace
@@ -30,8 +33,8 @@ void Try(std::string_view input) {
     return;
   }
   const std::string_view rest = input.substr(1);
-  if (input[0] == 'q') {
-    TryQr(rest);
+  if (input[0] == 'n') {
+    TryNotice(rest);
   } else if (input[0] == 'c') {
     Require(!CheckClaim(rest, offer, public_key.Id()), "nobody guesses the secret");
   } else if (input[0] == 'a') {

@@ -16,6 +16,8 @@
 
 #include "bridge/metrics.h"
 #include "latchkey/v1/presence.pb.h"
+#include "proto/certificate.h"
+#include "proto/keyring.h"
 #include "proto/reason.h"
 #include "proto/receipt.h"
 #include "proto/state.h"
@@ -31,6 +33,7 @@ constexpr size_t kThreads = 4;
 constexpr size_t kCarsDefault = 10000;
 constexpr size_t kCarsMax = 200000;
 constexpr size_t kCommandsMax = 10000;
+constexpr size_t kBlocksDefault = 10000;
 constexpr size_t kPresenceBytesMax = 256;
 constexpr time_t kTimeoutSeconds = 5;
 
@@ -59,6 +62,7 @@ Json EmptyCar(const CarRef& ref) {
   json["online"] = nullptr;
   json["since_ms"] = nullptr;
   json["ring_version"] = nullptr;
+  json["certificate_not_after_ms"] = nullptr;
   json["groups"] = Json::object();
   return json;
 }
@@ -93,6 +97,16 @@ void AddPresence(const storage::PresenceRecord& record, Json& car) {
   }
 }
 
+// When the certificate that a stored ring carries runs out; null: it cannot be read.
+Json CertificateEnd(const std::string& signed_ring) {
+  const auto ring = FromWire<v1::SignedKeyRing>(signed_ring, kKeyRingBytesMax);
+  if (!ring) {
+    return nullptr;
+  }
+  const Result<Certificate> certificate = Certificate::FromDer(ring->certificate());
+  return certificate ? Json(certificate->not_after.ms) : Json(nullptr);
+}
+
 // Everything the store says of cars, by car.
 class CarsView {
  public:
@@ -109,23 +123,35 @@ class CarsView {
     return {};
   }
 
+  // What is slow to find out: for cars that are shown.
+  void Finish(const CarRef& ref) {
+    const auto ring = rings_.find(ref);
+    if (ring != rings_.end()) {
+      cars.at(ref)["certificate_not_after_ms"] = CertificateEnd(ring->second);
+    }
+  }
+
   std::map<CarRef, Json> cars;
 
  private:
   void Add(const storage::Record& record, const std::optional<FleetId>& fleet) {
     std::visit(
         [&](const auto& one) {
-          if (fleet && one.ref.fleet != *fleet) {
-            return;
-          }
-          Json& car = cars.try_emplace(one.ref, EmptyCar(one.ref)).first->second;
-          if constexpr (std::is_same_v<std::decay_t<decltype(one)>, storage::StateRecord>) {
-            AddState(one, now_, signals_, car);
-          } else if constexpr (std::is_same_v<std::decay_t<decltype(one)>,
-                                              storage::PresenceRecord>) {
-            AddPresence(one, car);
-          } else if constexpr (std::is_same_v<std::decay_t<decltype(one)>, storage::RingRecord>) {
-            car["ring_version"] = one.version;
+          using One = std::decay_t<decltype(one)>;
+          if constexpr (!std::is_same_v<One, storage::BlockRecord> &&
+                        !std::is_same_v<One, storage::CommandRecord>) {
+            if (fleet && one.ref.fleet != *fleet) {
+              return;
+            }
+            Json& car = cars.try_emplace(one.ref, EmptyCar(one.ref)).first->second;
+            if constexpr (std::is_same_v<One, storage::StateRecord>) {
+              AddState(one, now_, signals_, car);
+            } else if constexpr (std::is_same_v<One, storage::PresenceRecord>) {
+              AddPresence(one, car);
+            } else {
+              car["ring_version"] = one.version;
+              rings_.emplace(one.ref, one.payload);
+            }
           }
         },
         record);
@@ -134,7 +160,40 @@ class CarsView {
   const storage::Reader& reader_;
   const Timestamp now_;
   const Signals signals_;
+  std::map<CarRef, std::string> rings_;
 };
+
+Json BlockJson(const Block& block, Timestamp now) {
+  const auto name = [](const std::string& text) {
+    return text.empty() ? Json(nullptr) : Json(text);
+  };
+  Json json;
+  json["key_id"] = block.scope.key.str();
+  json["fleet"] = name(block.scope.fleet.str());
+  json["car"] = name(block.scope.car.str());
+  json["lifted"] = block.lifted;
+  json["changed_at_ms"] = block.changed_at.ms;
+  json["age_ms"] = AgeOf(block.changed_at, now).count();
+  json["cause"] = block.cause == v1::BLOCK_CAUSE_OWNER ? "owner" : "administrator";
+  json["note"] = block.note;
+  json["command_id"] = block.command ? Json(block.command->ToText()) : Json(nullptr);
+  return json;
+}
+
+// ?limit=N. nullopt: it is none.
+std::optional<size_t> LimitOf(const httplib::Request& request, size_t otherwise) {
+  if (!request.has_param("limit")) {
+    return otherwise;
+  }
+  size_t limit = 0;
+  const std::string text = request.get_param_value("limit");
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), limit);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || limit < 1 ||
+      limit > kCarsMax) {
+    return std::nullopt;
+  }
+  return limit;
+}
 
 Json CommandJson(const storage::CommandRecord& record, Timestamp now) {
   Json json;
@@ -183,6 +242,7 @@ struct Http::Impl {
   void Cars(const httplib::Request& request, httplib::Response& response) const;
   void OneCar(const httplib::Request& request, httplib::Response& response) const;
   void Commands(const httplib::Request& request, httplib::Response& response) const;
+  void BlocksOf(const httplib::Request& request, httplib::Response& response) const;
 
   const storage::Store& store;
   const std::function<Status()> status;
@@ -211,14 +271,9 @@ void Http::Impl::Cars(const httplib::Request& request, httplib::Response& respon
       return Complain(response, 400, "fleet is not the name of a fleet");
     }
   }
-  size_t limit = kCarsDefault;
-  if (request.has_param("limit")) {
-    const std::string text = request.get_param_value("limit");
-    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), limit);
-    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || limit < 1 ||
-        limit > kCarsMax) {
-      return Complain(response, 400, "limit must be from 1 to " + std::to_string(kCarsMax));
-    }
+  const std::optional<size_t> limit = LimitOf(request, kCarsDefault);
+  if (!limit) {
+    return Complain(response, 400, "limit must be from 1 to " + std::to_string(kCarsMax));
   }
   const Timestamp now = WallNow();
   const auto reader = store.Snapshot();
@@ -230,12 +285,13 @@ void Http::Impl::Cars(const httplib::Request& request, httplib::Response& respon
   Json json;
   json["now_ms"] = now.ms;
   json["broker_connected"] = status().broker_connected;
-  json["truncated"] = view.cars.size() > limit;
+  json["truncated"] = view.cars.size() > *limit;
   json["cars"] = Json::array();
   for (auto& [ref, car] : view.cars) {
-    if (json["cars"].size() == limit) {
+    if (json["cars"].size() == *limit) {
       break;
     }
+    view.Finish(ref);
     json["cars"].push_back(std::move(car));
   }
   Answer(response, 200, json);
@@ -259,6 +315,7 @@ void Http::Impl::OneCar(const httplib::Request& request, httplib::Response& resp
   if (found == view.cars.end()) {
     return Complain(response, 404, "nothing is known of car " + ref.ToText());
   }
+  view.Finish(ref);
   Json json;
   json["now_ms"] = now.ms;
   json["broker_connected"] = status().broker_connected;
@@ -297,6 +354,48 @@ void Http::Impl::Commands(const httplib::Request& request, httplib::Response& re
   Answer(response, 200, json);
 }
 
+void Http::Impl::BlocksOf(const httplib::Request& request, httplib::Response& response) const {
+  const std::optional<size_t> limit = LimitOf(request, kBlocksDefault);
+  if (!limit) {
+    return Complain(response, 400, "limit must be from 1 to " + std::to_string(kCarsMax));
+  }
+  const std::string lifted = request.get_param_value("lifted");
+  if (!lifted.empty() && lifted != "0" && lifted != "1") {
+    return Complain(response, 400, "lifted must be 0 or 1");
+  }
+  std::optional<KeyId> key;
+  if (request.has_param("key")) {
+    key = KeyId::Parse(request.get_param_value("key"));
+    if (!key) {
+      return Complain(response, 400, "key is not a key id: 22 characters of base64url");
+    }
+  }
+  Json json;
+  const Timestamp now = WallNow();
+  json["now_ms"] = now.ms;
+  json["truncated"] = false;
+  json["blocks"] = Json::array();
+  const Result<void> read = store.Snapshot()->Scan(
+      storage::Kind::kBlock, std::nullopt,
+      [&](const storage::Record& record) {
+        const auto* one = std::get_if<storage::BlockRecord>(&record);
+        if (one == nullptr || (one->block.lifted && lifted != "1") ||
+            (key && one->block.scope.key != *key)) {
+          return;
+        }
+        if (json["blocks"].size() == *limit) {
+          json["truncated"] = true;
+        } else {
+          json["blocks"].push_back(BlockJson(one->block, now));
+        }
+      },
+      [](std::string_view, const Error&) {});
+  if (!read) {
+    return Complain(response, 503, read.error().text);
+  }
+  Answer(response, 200, json);
+}
+
 void Http::Impl::AddRoutes() {
   using httplib::Request;
   using httplib::Response;
@@ -330,6 +429,8 @@ void Http::Impl::AddRoutes() {
              [this](const Request& request, Response& response) { OneCar(request, response); });
   server.Get("/v1/commands",
              [this](const Request& request, Response& response) { Commands(request, response); });
+  server.Get("/v1/blocks",
+             [this](const Request& request, Response& response) { BlocksOf(request, response); });
 }
 
 Http::Http(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

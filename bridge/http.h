@@ -5,9 +5,11 @@
 //   GET /metrics    Prometheus text
 //   GET /v1/cars[?fleet=F][&limit=N]   {"now_ms", "broker_connected", "truncated", "cars":
 //   [{"fleet",
-//       "car", "online", "since_ms", "ring_version", "groups": {"energy": {"observed_at_ms",
-//       "received_at_ms", "age_ms", "source"}}}]}; online and since_ms are null when no presence is
-//       known, ring_version is null without a ring, source is absent when it is the car itself
+//       "car", "online", "since_ms", "ring_version", "certificate_not_after_ms", "groups":
+//       {"energy": {"observed_at_ms", "received_at_ms", "age_ms", "source"}}}]}; online and
+//       since_ms are null when no presence is known, ring_version and certificate_not_after_ms
+//       (when the car's certificate runs out) are null without a ring, source is absent when it is
+//       the car itself
 //   GET /v1/cars/{fleet}/{car}         one car as above, each group with "signals": [{"name",
 //   "vss",
 //       "unit", "value", "observed_at_ms", "age_ms"}]; 404 when nothing is known of it
@@ -15,6 +17,11 @@
 //   "key_id",
 //       "state", "reason", "final", "order", "received_at_ms", "changed_at_ms", "age_ms"}]}; the
 //       commands that were held or closed, in order of arrival
+//   GET /v1/blocks[?key=K][&lifted=1][&limit=N]   {"now_ms", "truncated", "blocks": [{"key_id",
+//       "fleet", "car", "lifted", "changed_at_ms", "age_ms", "cause", "note", "command_id"}]}: the
+//       keys that are denied; fleet and car are null when it is everywhere, car when it is the
+//       fleet; cause is owner or administrator; command_id, of the owner's RemoveKey, may be null;
+//       with lifted=1 also what was denied once
 #pragma once
 
 #include <functional>

@@ -23,6 +23,10 @@ Counters Sum(Counters sum, const Counters& other) {
   sum.commands_closed += other.commands_closed;
   sum.republished += other.republished;
   sum.conflicts += other.conflicts;
+  sum.blocks_set += other.blocks_set;
+  sum.blocks_lifted += other.blocks_lifted;
+  sum.blocks_taken += other.blocks_taken;
+  sum.block_requests_unanswered += other.block_requests_unanswered;
   for (const auto& [reason, count] : other.refused) {
     sum.refused[reason] += count;
   }
@@ -62,8 +66,9 @@ Result<void> Runner::Load() {
   const auto reader = parts_.store.Snapshot();
   uint64_t damaged = 0;
   uint64_t records = 0;
-  for (const storage::Kind kind : {storage::Kind::kRing, storage::Kind::kPresence,
-                                   storage::Kind::kState, storage::Kind::kCommand}) {
+  for (const storage::Kind kind :
+       {storage::Kind::kRing, storage::Kind::kPresence, storage::Kind::kState,
+        storage::Kind::kCommand, storage::Kind::kBlock}) {
     LK_CHECK(reader->Scan(
         kind, std::nullopt,
         [&](const storage::Record& record) {
@@ -110,6 +115,8 @@ void Runner::StepAll(const std::vector<Input>& inputs) {
       broker_connected_ = true;
     } else if (std::holds_alternative<BrokerDown>(input)) {
       broker_connected_ = false;
+    } else if (const auto* cas = std::get_if<FleetCas>(&input)) {
+      fleet_cas_ = *cas;  // for the next core
     }
   }
 }

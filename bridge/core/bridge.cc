@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "bridge/core/denials.h"
 #include "bridge/core/last_known.h"
 #include "bridge/core/links.h"
 #include "bridge/core/outbox.h"
@@ -36,21 +37,27 @@ struct Bridge::Impl {
         last_known(limits, counters),
         rings(limits, fleet_cas, counters),
         links(limits, counters),
-        outbox(limits, links, rings, counters) {}
+        denials(counters),
+        outbox(limits, links, rings, denials, counters) {}
 
   void Arrived(const Publish& publish, const Now& now, Effects& out);
   void ArrivedCommand(const CarRef& ref, const KeyId& lane, const Publish& publish, const Now& now,
                       Effects& out);
   void ArrivedPresence(const CarRef& ref, const Publish& publish, const Now& now, Effects& out);
+  // True: it was about blocks.
+  bool ArrivedAboutBlocks(const Publish& publish, const Now& now, Effects& out);
+  void CasChanged(const FleetCas& cas, const Now& now, Effects& out);
   void BrokerUp(const Now& now, Effects& out);
+  void BrokerDown();
   void Reconcile(const Now& now, Effects& out);
 
   const Limits limits;
-  const FleetCas fleet_cas;
+  FleetCas fleet_cas;
   Counters counters;
   LastKnown last_known;
   Rings rings;
   Links links;
+  Denials denials;
   Outbox outbox;
   bool broker_up = false;
   // While the broker shows what it retains and we have not answered: when we do.
@@ -91,8 +98,30 @@ void Bridge::Impl::ArrivedPresence(const CarRef& ref, const Publish& publish, co
   }
 }
 
+bool Bridge::Impl::ArrivedAboutBlocks(const Publish& publish, const Now& now, Effects& out) {
+  if (publish.topic == kControlAnswerTopic) {
+    outbox.BlocksChanged(denials.Answered(publish.payload, now, out));
+    return true;
+  }
+  if (publish.topic == kBlocksChangedTopic) {
+    outbox.BlocksChanged(denials.Changed(publish.payload, out));
+    return true;
+  }
+  return false;
+}
+
+void Bridge::Impl::CasChanged(const FleetCas& cas, const Now& now, Effects& out) {
+  fleet_cas = cas;
+  for (const CarRef& ref : rings.CasChanged(now.wall, out)) {
+    outbox.RingChanged(ref);
+  }
+}
+
 void Bridge::Impl::Arrived(const Publish& publish, const Now& now, Effects& out) {
   ++counters.messages;
+  if (ArrivedAboutBlocks(publish, now, out)) {
+    return;
+  }
   const std::optional<Topic> topic = ParseTopic(publish.topic);
   if (!topic) {
     ++counters.refused[v1::REASON_UNKNOWN_TOPIC];
@@ -114,7 +143,9 @@ void Bridge::Impl::Arrived(const Publish& publish, const Now& now, Effects& out)
       ArrivedPresence(ref, publish, now, out);
       return;
     case TopicKind::kKeyRing:
-      rings.Arrived(ref, publish, now.wall, out);
+      if (rings.Arrived(ref, publish, now.wall, out)) {
+        outbox.RingChanged(ref);
+      }
       return;
     case TopicKind::kCommand:
       LK_ASSERT(lane);
@@ -139,9 +170,17 @@ void Bridge::Impl::BrokerUp(const Now& now, Effects& out) {
   rings.BrokerUp();
   links.BrokerUp();
   outbox.BrokerUp(now, out);
+  denials.BrokerUp(now, out);
   reconcile_at = now.mono + limits.reconcile_after;
   reconcile_latest = now.mono + limits.reconcile_after * kReconcileAfterMax;
   unseen_dropped = false;
+}
+
+void Bridge::Impl::BrokerDown() {
+  broker_up = false;
+  reconcile_at.reset();
+  outbox.BrokerDown();
+  denials.BrokerDown();
 }
 
 // The broker has shown what it retains: it gets what it lacks, and cars it says nothing about are
@@ -169,35 +208,39 @@ void Bridge::Load(const storage::Record& record) {
                  [&](const storage::RingRecord& ring) { impl_->rings.Load(ring); },
                  [&](const storage::PresenceRecord& presence) { impl_->links.Load(presence); },
                  [&](const storage::CommandRecord& command) { impl_->outbox.Load(command); },
+                 [&](const storage::BlockRecord& block) { impl_->denials.Load(block); },
              },
              record);
 }
 
 void Bridge::Step(const Input& input, const Now& now, Effects& out) {
   Impl& impl = *impl_;
+  impl.rings.Passes(now);
   impl.outbox.Passes(now, out);
+  impl.denials.Passes(now, out);
   std::visit(Overloaded{
                  [&](const Message& message) { impl.Arrived(message.publish, now, out); },
                  [&](const BrokerUp&) { impl.BrokerUp(now, out); },
-                 [&](const BrokerDown&) {
-                   impl.broker_up = false;
-                   impl.reconcile_at.reset();
-                   impl.outbox.BrokerDown();
-                 },
+                 [&](const BrokerDown&) { impl.BrokerDown(); },
                  [](const Tick&) {},
+                 [&](const FleetCas& cas) { impl.CasChanged(cas, now, out); },
              },
              input);
   if (impl.reconcile_at && *impl.reconcile_at <= now.mono) {
     impl.Reconcile(now, out);
   }
+  impl.outbox.CheckKeys(now, out);
 }
 
 std::optional<Instant> Bridge::NextDeadline() const {
-  const std::optional<Instant> due = impl_->outbox.NextDeadline();
-  if (due && impl_->reconcile_at) {
-    return std::min(*due, *impl_->reconcile_at);
+  std::optional<Instant> next = impl_->reconcile_at;
+  for (const std::optional<Instant>& due :
+       {impl_->outbox.NextDeadline(), impl_->denials.NextDeadline(), impl_->rings.NextDeadline()}) {
+    if (due && (!next || *due < *next)) {
+      next = due;
+    }
   }
-  return due ? due : impl_->reconcile_at;
+  return next;
 }
 
 const Counters& Bridge::counters() const {
@@ -205,18 +248,24 @@ const Counters& Bridge::counters() const {
 }
 
 Gauges Bridge::gauges() const {
-  return Gauges{
-      std::max({impl_->last_known.cars(), impl_->rings.cars(), impl_->links.cars()}),
-      impl_->links.cars_online(),
-      impl_->outbox.open(),
-      impl_->outbox.held(),
-  };
+  Gauges gauges;
+  gauges.cars = std::max({impl_->last_known.cars(), impl_->rings.cars(), impl_->links.cars()});
+  gauges.cars_online = impl_->links.cars_online();
+  gauges.commands_open = impl_->outbox.open();
+  gauges.commands_held = impl_->outbox.held();
+  gauges.blocks = impl_->denials.size();
+  gauges.blocks_standing = impl_->denials.standing();
+  gauges.blocks_agreed = impl_->denials.agreed();
+  gauges.certificates_expiring_30d = impl_->rings.expiring_soon();
+  gauges.certificate_first_expiry_ms = impl_->rings.first_expiry().value_or(Timestamp{0}).ms;
+  return gauges;
 }
 
 void Bridge::CheckInvariants() const {
   impl_->last_known.CheckInvariants();
   impl_->rings.CheckInvariants();
   impl_->links.CheckInvariants();
+  impl_->denials.CheckInvariants();
   impl_->outbox.CheckInvariants();
   LK_ASSERT(impl_->broker_up || !impl_->reconcile_at);
 }

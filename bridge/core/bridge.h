@@ -33,9 +33,6 @@ struct Limits {
       std::chrono::seconds(2);  // after BrokerUp: publish what the broker lacks
 };
 
-// CA certificate (DER) per fleet: rings are verified against these.
-using FleetCas = std::map<FleetId, std::string>;
-
 // Monotonic since start. refused is by reason number.
 struct Counters {
   uint64_t messages = 0;
@@ -46,8 +43,12 @@ struct Counters {
   uint64_t commands_held = 0;
   uint64_t commands_delivered = 0;  // publishes of held commands, repeats included
   uint64_t commands_closed = 0;
-  uint64_t republished = 0;  // state and rings the broker had lost
-  uint64_t conflicts = 0;    // a car's final receipt other than the outcome that stands
+  uint64_t republished = 0;    // state and rings the broker had lost
+  uint64_t conflicts = 0;      // a car's final receipt other than the outcome that stands
+  uint64_t blocks_set = 0;     // of keys on their way off a ring, by an owner's RemoveKey
+  uint64_t blocks_lifted = 0;  // of those, when the car had answered
+  uint64_t blocks_taken = 0;   // set or lifted by others, as the broker's plugin told
+  uint64_t block_requests_unanswered = 0;  // given up: the plugin said nothing to any try
   std::map<int, uint64_t> refused;
   std::map<int, uint64_t> outcomes;  // by v1::ReceiptState, final ones
 };
@@ -58,6 +59,12 @@ struct Gauges {
   size_t cars_online = 0;
   size_t commands_open = 0;
   size_t commands_held = 0;
+  size_t blocks = 0;           // scopes of which something is known
+  size_t blocks_standing = 0;  // of these, denied now
+  bool blocks_agreed = false;  // the broker's plugin has taken and told all since BrokerUp
+  // Of cars whose ring is held, as far as they are known: all a while after start.
+  size_t certificates_expiring_30d = 0;     // run out within 30 days, or have
+  int64_t certificate_first_expiry_ms = 0;  // the first to run out, since 1970; 0: none known
 };
 
 class Bridge {

@@ -80,7 +80,7 @@ TEST_CASE("bridge: counters and gauges tell what happened") {
   s.CarConnects();
   s.Passes(500ms);
   const Counters& counters = s.bridge->counters();
-  CHECK(counters.messages == 4);  // ring, presence, command, presence
+  CHECK(counters.messages == 5);  // ring, presence, command, presence, the plugin's list of blocks
   CHECK(counters.rings_stored == 1);
   CHECK(counters.commands_seen == 1);
   CHECK(counters.commands_held == 1);

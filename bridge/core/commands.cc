@@ -40,6 +40,11 @@ Timestamp Clamp(Timestamp t) {
   return std::clamp(t, Timestamp{0}, kEndOfTime);
 }
 
+std::optional<KeyId> RemovesOf(const Command& command) {
+  return command.body.has_remove_key() ? KeyId::Parse(command.body.remove_key().key_id())
+                                       : std::nullopt;
+}
+
 }  // namespace
 
 Entry EntryOf(const Command& command, uint64_t order, const Now& now) {
@@ -49,6 +54,7 @@ Entry EntryOf(const Command& command, uint64_t order, const Now& now) {
   entry.id = command.id;
   entry.order = order;
   entry.slot = command.action->slot;
+  entry.removes = RemovesOf(command);
   entry.issued_at = command.issued_at;
   if (command.expires_at) {
     entry.expires_at = Clamp(*command.expires_at);
@@ -86,6 +92,7 @@ Entry EntryOf(const storage::CommandRecord& record) {
     return entry;
   }
   entry.slot = command->action->slot;
+  entry.removes = RemovesOf(*command);
   entry.issued_at = command->issued_at;
   if (command->expires_at) {
     entry.expires_at = Clamp(*command->expires_at);

@@ -44,17 +44,21 @@ struct Entry {
   Phase phase = Phase::kLive;
   v1::ReceiptState state = v1::RECEIPT_STATE_UNSPECIFIED;
   Reason reason = v1::REASON_UNSPECIFIED;
-  bool on_disk = false;  // a record was written
-  bool loaded = false;   // came from the store
-  bool sent = false;     // may have reached the car
-  std::string payload;   // SignedCommand; empty once closed
-  std::string receipt;   // last Receipt about it as carried; may be empty
+  bool on_disk = false;                    // a record was written
+  bool loaded = false;                     // came from the store
+  bool sent = false;                       // may have reached the car
+  Reason denied = v1::REASON_UNSPECIFIED;  // why its key may not any more
+  std::optional<KeyId> removes;            // a RemoveKey: of this key
+  std::string payload;                     // SignedCommand; empty once closed
+  std::string receipt;                     // last Receipt about it as carried; may be empty
   std::optional<Instant> expires_mono;
   std::optional<Instant> act_at;  // live: hold; held, delivered: send; closed: forget
   Duration back_off{0};
   // What the two orders of deadlines hold of it; set by Commands alone.
   std::optional<Instant> due;
   std::optional<Timestamp> due_wall;
+
+  bool Denied() const { return denied != v1::REASON_UNSPECIFIED; }
 };
 
 // A live entry for a command that arrives.

@@ -18,24 +18,11 @@ bool Passed(const std::optional<Timestamp>& expires_at, const std::optional<Inst
   return (expires_at && *expires_at <= now.wall) || (expires_mono && *expires_mono <= now.mono);
 }
 
-std::string Word(Reason reason) {
-  return std::string(FactsOf(reason).word);
-}
-
-using Fields = std::vector<std::pair<std::string, std::string>>;
-
-void Log(LogEvent::Level level, const std::string& event, const Entry& entry, const Fields& more,
-         Effects& out) {
-  Fields fields = {
-      {"car", entry.ref.ToText()}, {"key", entry.lane.str()}, {"command", entry.id.ToText()}};
-  fields.insert(fields.end(), more.begin(), more.end());
-  out.emplace_back(LogEvent{level, event, std::move(fields)});
-}
-
 }  // namespace
 
-Outbox::Outbox(const Limits& limits, const Links& links, Rings& rings, Counters& counters)
-    : limits_(limits), links_(links), rings_(rings), counters_(counters) {}
+Outbox::Outbox(const Limits& limits, const Links& links, Rings& rings, Denials& denials,
+               Counters& counters)
+    : limits_(limits), links_(links), rings_(rings), denials_(denials), counters_(counters) {}
 
 void Outbox::Load(const storage::CommandRecord& record) {
   LK_ASSERT(!clocks_started_);
@@ -59,6 +46,12 @@ void Outbox::StartClocks(const Now& now) {
     }
     commands_.Reschedule(entry);
   }
+  for (const auto& [ref, car] : commands_.cars()) {
+    unchecked_.insert(ref);
+  }
+  for (const CarRef& ref : denials_.CarsOfOwners()) {
+    unchecked_.insert(ref);
+  }
 }
 
 void Outbox::Passes(const Now& now, Effects& out) {
@@ -66,7 +59,7 @@ void Outbox::Passes(const Now& now, Effects& out) {
     StartClocks(now);
   }
   while (Entry* late = commands_.DueBy(now.wall)) {
-    CloseByBridge(*late, v1::RECEIPT_STATE_EXPIRED, v1::REASON_EXPIRED, now, out);
+    Ends(*late, now, out);
   }
   while (Entry* due = commands_.DueBy(now.mono)) {
     Act(*due, now, out);
@@ -93,11 +86,7 @@ void Outbox::Act(Entry& entry, const Now& now, Effects& out) {
     }
     return;
   }
-  if (entry.phase == Phase::kDelivered) {
-    CloseByBridge(entry, v1::RECEIPT_STATE_REFUSED, v1::REASON_OUTCOME_UNKNOWN, now, out);
-  } else {
-    CloseByBridge(entry, v1::RECEIPT_STATE_EXPIRED, v1::REASON_EXPIRED, now, out);
-  }
+  Ends(entry, now, out);
 }
 
 Verdict Outbox::Lawful(const Command& command, const Now& now) {
@@ -105,11 +94,15 @@ Verdict Outbox::Lawful(const Command& command, const Now& now) {
   if (!in_time.allowed()) {
     return in_time;
   }
+  if (denials_.Denies(command.key_id, command.ref)) {
+    return Verdict::Refuse(v1::REASON_BLOCKED);
+  }
   const OpenedRing* opened = rings_.Find(command.ref);
   return opened ? CheckAuthority(command, opened->ring, now.wall)
                 : Verdict::Refuse(v1::REASON_NOT_ON_RING);
 }
 
+// What takes keys away has room of its own: nobody keeps a key by filling the queue.
 bool Outbox::Full(const Command& command, size_t leaving, size_t leaving_of_key) const {
   const Commands::OfCar* car = commands_.OfCarOrNull(command.ref);
   if (car == nullptr) {
@@ -117,8 +110,9 @@ bool Outbox::Full(const Command& command, size_t leaving, size_t leaving_of_key)
   }
   const auto key = car->per_key.find(command.key_id);
   const size_t of_key = key == car->per_key.end() ? 0 : key->second;
-  return car->open.size() - leaving >= limits_.commands_per_car_max ||
-         of_key - leaving_of_key >= limits_.commands_per_key_max;
+  const size_t room = command.body.has_remove_key() ? kRingKeysMax : 0;
+  return car->open.size() - leaving >= limits_.commands_per_car_max + room ||
+         of_key - leaving_of_key >= limits_.commands_per_key_max + room;
 }
 
 void Outbox::Arrived(const Command& command, const Now& now, Effects& out) {
@@ -145,7 +139,9 @@ void Outbox::Arrived(const Command& command, const Now& now, Effects& out) {
   Entry entry = EntryOf(command, next_order_++, now);
   entry.sent = true;
   entry.act_at = now.mono + limits_.receipt_wait;
-  commands_.Add(std::move(entry));
+  if (commands_.Add(std::move(entry)).removes) {
+    unchecked_.insert(command.ref);
+  }
 }
 
 void Outbox::ArrivedOffline(const Command& command, const Now& now, Effects& out) {
@@ -170,59 +166,10 @@ void Outbox::ArrivedOffline(const Command& command, const Now& now, Effects& out
   Entry entry = EntryOf(command, next_order_++, now);
   // It may be a resend of what the car got before it left, or before the bridge knew.
   entry.sent = links_.AwayFor(command.ref, now.mono) < now.wall - command.issued_at + kClockSkewMax;
+  if (entry.removes) {
+    unchecked_.insert(command.ref);
+  }
   Hold(commands_.Add(std::move(entry)), now, out);
-}
-
-// A phone asks again: it gets the last word there was, whoever said it.
-void Outbox::Answer(Entry& entry, const KeyId& lane, const Now& now, Effects& out) {
-  if (lane != entry.lane) {
-    ++counters_.refused[v1::REASON_DUPLICATE];
-    Log(LogEvent::Level::kWarning, "command_id_of_another_key", entry, {}, out);
-    return;
-  }
-  if (entry.receipt.empty() && MaySay(v1::RECEIPT_SOURCE_BRIDGE, entry.state)) {
-    // Read from the store: whether it was sent is not known, so it may have acted.
-    Outcome outcome = MakeOutcome(entry.ref, entry.id, entry.state, entry.reason, entry.changed_at,
-                                  v1::RECEIPT_SOURCE_BRIDGE);
-    outcome.may_have_acted = outcome.may_have_acted || entry.state == v1::RECEIPT_STATE_EXPIRED ||
-                             entry.state == v1::RECEIPT_STATE_SUPERSEDED;
-    entry.receipt = SealBridgeReceipt(outcome);
-  }
-  if (!entry.receipt.empty()) {
-    Say(entry, out);
-  }
-  if (entry.phase == Phase::kClosed || !links_.Online(entry.ref)) {
-    return;
-  }
-  // The car has just been given it by the phone.
-  entry.sent = true;
-  commands_.Reschedule(entry);
-  if (entry.phase == Phase::kDelivered && broker_up_ && !entry.act_at) {
-    RetryLater(entry, now, limits_.receipt_wait);
-    commands_.Reschedule(entry);
-  }
-}
-
-void Outbox::Refuse(const Command& command, Reason reason, const Now& now, Effects& out) {
-  const v1::ReceiptState state =
-      reason == v1::REASON_EXPIRED ? v1::RECEIPT_STATE_EXPIRED : v1::RECEIPT_STATE_REFUSED;
-  std::string receipt = SealBridgeReceipt(
-      MakeOutcome(command.ref, command.id, state, reason, now.wall, v1::RECEIPT_SOURCE_BRIDGE));
-  ++counters_.refused[reason];
-  out.emplace_back(Publish{ReceiptTopic(command.ref, command.key_id), receipt, 1, Retain::kNo, 0});
-  out.emplace_back(LogEvent{LogEvent::Level::kInfo,
-                            "command_refused",
-                            {{"car", command.ref.ToText()},
-                             {"key", command.key_id.str()},
-                             {"command", command.id.ToText()},
-                             {"reason", Word(reason)}}});
-  const CommandKey key{command.ref, command.id};
-  refused_[key] = std::move(receipt);
-  refused_order_.push_back(key);
-  if (refused_order_.size() > kRefusedKept) {
-    refused_.erase(refused_order_.front());
-    refused_order_.pop_front();
-  }
 }
 
 // Live -> held, or at once superseded. A command that has expired stays as it is: its deadline ends
@@ -288,115 +235,6 @@ void Outbox::Send(Entry& entry, const Now& now, Effects& out) {
       Publish{CommandTopic(entry.ref, entry.lane), entry.payload, 1, Retain::kNo, expiry_s});
 }
 
-void Outbox::Receipt(const CarRef& ref, const KeyId& lane, const std::string& payload,
-                     const Now& now, Effects& out) {
-  const OpenedRing* opened = rings_.Find(ref);
-  if (!opened) {
-    ++counters_.refused[v1::REASON_BAD_SIGNATURE];
-    return;
-  }
-  const Result<Outcome> outcome = OpenReceipt(payload, ref, opened->car_key);
-  if (!outcome) {
-    ++counters_.refused[outcome.error().reason];
-    return;
-  }
-  if (outcome->source != v1::RECEIPT_SOURCE_CAR) {
-    ++counters_.refused[v1::REASON_NOT_ALLOWED];
-    return;
-  }
-  Entry* known = commands_.Find(ref, outcome->command_id);
-  if (known == nullptr) {
-    return;
-  }
-  Entry& entry = *known;
-  if (entry.lane != lane) {
-    ++counters_.refused[v1::REASON_WRONG_LANE];
-    return;
-  }
-  if (entry.phase == Phase::kClosed) {
-    if (IsFinal(outcome->state) && outcome->state != entry.state) {
-      ++counters_.conflicts;
-      Log(LogEvent::Level::kWarning, "outcome_conflict", entry,
-          {{"stands", std::string(ToText(entry.state))},
-           {"said", std::string(ToText(outcome->state))}},
-          out);
-    }
-    return;
-  }
-  entry.receipt = payload;
-  if (IsFinal(outcome->state)) {
-    CloseByCar(entry, *outcome, now, out);
-    return;
-  }
-  entry.act_at.reset();
-  if (entry.phase != Phase::kDelivered) {
-    commands_.SetPhase(entry, Phase::kDelivered);
-    entry.state = outcome->state;
-    entry.changed_at = now.wall;
-    if (entry.on_disk) {
-      out.emplace_back(Write{RecordOf(entry), false});
-    }
-  }
-  commands_.Reschedule(entry);
-}
-
-void Outbox::CloseByCar(Entry& entry, const Outcome& outcome, const Now& now, Effects& out) {
-  entry.state = outcome.state;
-  entry.reason = outcome.reason;
-  unsaid_.erase(entry.order);
-  Closed(entry, now, out);
-}
-
-void Outbox::CloseByBridge(Entry& entry, v1::ReceiptState state, Reason reason, const Now& now,
-                           Effects& out) {
-  Outcome outcome =
-      MakeOutcome(entry.ref, entry.id, state, reason, now.wall, v1::RECEIPT_SOURCE_BRIDGE);
-  outcome.may_have_acted = outcome.may_have_acted || entry.sent;
-  entry.state = state;
-  entry.reason = reason;
-  entry.receipt = SealBridgeReceipt(outcome);
-  Closed(entry, now, out);
-  Say(entry, out);
-}
-
-// What was promised is closed as surely as it was held: else a power cut could open it again and
-// give it a second outcome.
-void Outbox::Closed(Entry& entry, const Now& now, Effects& out) {
-  commands_.SetPhase(entry, Phase::kClosed);
-  entry.changed_at = now.wall;
-  entry.payload.clear();
-  entry.payload.shrink_to_fit();
-  const Duration kept = entry.expires_at
-                            ? limits_.closed_kept + std::clamp(*entry.expires_at - now.wall,
-                                                               Duration(0), kLifetimeMax)
-                            : kEndlessClosedKept;
-  entry.act_at = now.mono + kept;
-  const bool bridge_said =
-      entry.state != v1::RECEIPT_STATE_DONE && entry.state != v1::RECEIPT_STATE_FAILED;
-  out.emplace_back(Write{RecordOf(entry), entry.on_disk || bridge_said});
-  entry.on_disk = true;
-  ++counters_.commands_closed;
-  ++counters_.outcomes[entry.state];
-  Log(LogEvent::Level::kInfo, "command_closed", entry,
-      {{"outcome", std::string(ToText(entry.state))}, {"reason", Word(entry.reason)}}, out);
-  commands_.Reschedule(entry);
-}
-
-void Outbox::Say(Entry& entry, Effects& out) {
-  if (!broker_up_) {
-    unsaid_.insert(entry.order);
-    return;
-  }
-  out.emplace_back(Publish{ReceiptTopic(entry.ref, entry.lane), entry.receipt, 1, Retain::kNo, 0});
-}
-
-void Outbox::Forget(uint64_t order, Effects& out) {
-  const Entry& entry = commands_.At(order);
-  unsaid_.erase(order);
-  out.emplace_back(Write{storage::EraseCommand{entry.ref, entry.id}, false});
-  commands_.Erase(order);
-}
-
 void Outbox::CarOnline(const CarRef& ref, const Now& now) {
   const Commands::OfCar* car = commands_.OfCarOrNull(ref);
   if (car == nullptr || !broker_up_) {
@@ -404,7 +242,7 @@ void Outbox::CarOnline(const CarRef& ref, const Now& now) {
   }
   for (const uint64_t order : car->open) {
     Entry& entry = commands_.At(order);
-    if (entry.phase != Phase::kLive) {
+    if (entry.phase != Phase::kLive && !entry.Denied()) {
       RetryLater(entry, now, limits_.redeliver_first);
       commands_.Reschedule(entry);
     }
@@ -479,6 +317,7 @@ void Outbox::CheckEntry(const Entry& entry) const {
   LK_ASSERT(entry.due || (!entry.expires_at && entry.phase != Phase::kClosed));
   // Nothing waits for the answer of a car that is away, and nothing is sent to one.
   LK_ASSERT(entry.phase == Phase::kClosed || !entry.act_at || links_.Online(entry.ref));
+  LK_ASSERT(entry.phase == Phase::kClosed || !entry.act_at || !entry.Denied());
   LK_ASSERT(entry.phase == Phase::kClosed || entry.phase == Phase::kLive || !entry.act_at ||
             broker_up_);
 }
@@ -487,6 +326,7 @@ void Outbox::CheckInvariants() const {
   commands_.CheckInvariants();
   LK_ASSERT(refused_.size() <= kRefusedKept && refused_order_.size() == refused_.size());
   LK_ASSERT(unsaid_.empty() || !broker_up_);
+  LK_ASSERT(unchecked_.empty() || !clocks_started_);
   std::set<std::pair<CarRef, v1::Slot>> slots;
   for (const auto& [order, entry] : commands_.all()) {
     CheckEntry(entry);

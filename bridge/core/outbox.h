@@ -20,6 +20,11 @@
 // until
 //   kOutcomeWait after the expiry, then says REFUSED, OUTCOME_UNKNOWN, may have acted. It is sent
 //   again when the car reconnects, because the car repeats the outcome of an id it knows.
+// - A command whose key is blocked, or has fallen off the ring, is not sent any more: REFUSED with
+//   that reason, at once, or after kAnswerGrace when the car may be about to answer for itself. One
+//   that the car has confirmed waits for the car as ever.
+// - An owner's RemoveKey denies its key at that car from its arrival until the ring is without the
+//   key or the command has its outcome. It has room of its own in a full queue.
 // - The first final word stands. A different one later is counted as a conflict and changes
 // nothing.
 // - Commands that the bridge refused are remembered in memory only, the last kRefusedKept.
@@ -34,9 +39,11 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "bridge/core/bridge.h"
 #include "bridge/core/commands.h"
+#include "bridge/core/denials.h"
 #include "bridge/core/links.h"
 #include "bridge/core/rings.h"
 #include "bridge/core/step.h"
@@ -54,7 +61,8 @@ inline constexpr size_t kRefusedKept = 4096;
 // Not copyable; one thread. The references outlive it.
 class Outbox {
  public:
-  Outbox(const Limits& limits, const Links& links, Rings& rings, Counters& counters);
+  Outbox(const Limits& limits, const Links& links, Rings& rings, Denials& denials,
+         Counters& counters);
 
   // Before the first call of any other function.
   void Load(const storage::CommandRecord& record);
@@ -69,6 +77,11 @@ class Outbox {
   void CarOffline(const CarRef& ref, const Now& now, Effects& out);
   void BrokerUp(const Now& now, Effects& out);
   void BrokerDown();
+  // A car has another ring; blocks of these scopes were set or lifted.
+  void RingChanged(const CarRef& ref);
+  void BlocksChanged(const std::vector<BlockScope>& scopes);
+  // Last in every step: what changed of keys takes effect on what waits.
+  void CheckKeys(const Now& now, Effects& out);
   std::optional<Instant> NextDeadline() const;
 
   size_t open() const { return commands_.open(); }
@@ -94,18 +107,24 @@ class Outbox {
   void Closed(Entry& entry, const Now& now, Effects& out);
   void Say(Entry& entry, Effects& out);
   void Forget(uint64_t order, Effects& out);
+  void Ends(Entry& entry, const Now& now, Effects& out);
+  bool DenyCommands(const CarRef& ref, const Now& now, Effects& out);
+  bool SettleBlocks(const CarRef& ref, const Now& now, Effects& out);
+  void LiftBlockOf(const CarRef& ref, const CommandId& command, const Now& now, Effects& out);
   void RetryLater(Entry& entry, const Now& now, Duration first);
   void CheckEntry(const Entry& entry) const;
 
   const Limits& limits_;
   const Links& links_;
   Rings& rings_;
+  Denials& denials_;
   Counters& counters_;
   Commands commands_;
   std::set<uint64_t> unsaid_;  // their last receipt was not published: the broker was down
   std::unordered_map<CommandKey, std::string, CommandKeyHash>
       refused_;  // receipts of refused commands
   std::deque<CommandKey> refused_order_;
+  std::set<CarRef> unchecked_;  // CheckKeys has to look at these
   uint64_t next_order_ = 1;
   bool broker_up_ = false;
   bool clocks_started_ = false;

@@ -482,11 +482,17 @@ TEST_CASE("outbox: remove_key is held without end, and its outcome kept for a we
   Story s;
   s.Sends("k1", "c1", "remove_key", 0s);
   s.Passes(24h * 400);
-  CHECK(s.Said() == "write c1 HELD durable | receipt k1 c1 HELD");
+  CHECK(
+      s.Said() ==
+      "write c1 HELD durable | receipt k1 c1 HELD | write block k2 f/car1 durable | tell block k2 "
+      "f/car1");
   s.CarConnects();
   s.Passes(500ms);
   s.CarSays("c1", v1::RECEIPT_STATE_DONE);
-  CHECK(s.Said() == "write presence online | deliver c1 | write c1 DONE durable");
+  CHECK(
+      s.Said() ==
+      "write presence online | deliver c1 | write c1 DONE durable | write lift k2 f/car1 durable | "
+      "tell lift k2 f/car1");
   s.Passes(24h * 7 - 1ms);
   CHECK(s.Said() == "");
   s.Passes(1ms);

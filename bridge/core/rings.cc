@@ -1,6 +1,7 @@
 // Newest ring per car: a higher version wins, a lower one is answered with ours.
 #include "bridge/core/rings.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "proto/certificate.h"
@@ -12,6 +13,18 @@ namespace latchkey::bridge {
 namespace {
 
 constexpr size_t kCarsPerCallMax = 20'000;
+constexpr size_t kLooksPerCallMax = 200;  // a certificate takes near 30 us
+constexpr Duration kLookPause = std::chrono::milliseconds(50);
+
+// The certificate a ring of ours carries; nullopt: none that can be read.
+std::optional<Certificate> CertificateOf(const std::string& payload) {
+  v1::SignedKeyRing carried;
+  if (!carried.ParseFromString(payload)) {
+    return std::nullopt;
+  }
+  const Result<Certificate> certificate = Certificate::FromDer(carried.certificate());
+  return certificate ? std::optional<Certificate>(*certificate) : std::nullopt;
+}
 
 void Refuse(Counters& counters, const CarRef& ref, const Error& error, Effects& out) {
   ++counters.refused[error.reason];
@@ -38,12 +51,11 @@ Result<OpenedRing> Rings::Open(const CarRef& ref, const std::string& payload) co
                                           " was published as that of " + ref.ToText() +
                                           ": ignored");
   }
-  v1::SignedKeyRing carried;
-  if (!carried.ParseFromString(payload)) {
-    return Fail(v1::REASON_MALFORMED, "not a SignedKeyRing");
+  std::optional<Certificate> certificate = CertificateOf(payload);
+  if (!certificate) {
+    return Fail(v1::REASON_BAD_CERTIFICATE, "the ring's certificate cannot be read");
   }
-  LK_TRY(Certificate certificate, Certificate::FromDer(carried.certificate()));
-  return OpenedRing{std::move(ring), std::move(certificate.public_key)};
+  return OpenedRing{std::move(ring), std::move(certificate->public_key), certificate->not_after};
 }
 
 void Rings::Load(const storage::RingRecord& record) {
@@ -51,23 +63,35 @@ void Rings::Load(const storage::RingRecord& record) {
   held.version = record.version;
   held.payload = record.payload;
   cars_[record.ref] = std::move(held);
+  look_at_ = Instant{0};
 }
 
-void Rings::Arrived(const CarRef& ref, const Publish& publish, Timestamp now, Effects& out) {
+void Rings::Wait(const CarRef& ref, const Publish& publish) {
+  std::erase_if(waiting_, [&](const Waiting& one) { return one.ref == ref; });
+  if (waiting_.size() == kUnknownFleetRingsMax) {
+    waiting_.pop_front();
+  }
+  waiting_.push_back({ref, publish});
+}
+
+bool Rings::Arrived(const CarRef& ref, const Publish& publish, Timestamp now, Effects& out) {
   auto car = cars_.find(ref);
   if (car != cars_.end() && car->second.payload == publish.payload) {
     car->second.shown = broker_session_;
-    return;
+    return false;
   }
   Result<OpenedRing> opened = Open(ref, publish.payload);
   if (!opened) {
+    if (fleet_cas_.count(ref.fleet) == 0) {
+      Wait(ref, publish);
+    }
     Refuse(counters_, ref, opened.error(), out);
-    return;
+    return false;
   }
   if (car == cars_.end()) {
     if (cars_.size() >= limits_.cars_max) {
       Refuse(counters_, ref, Error{v1::REASON_FULL, ""}, out);
-      return;
+      return false;
     }
     car = cars_.try_emplace(ref).first;
   }
@@ -77,7 +101,7 @@ void Rings::Arrived(const CarRef& ref, const Publish& publish, Timestamp now, Ef
     const OpenedRing* ours = Find(ref);
     if (ours != nullptr && ours->ring == opened->ring) {
       held.shown = broker_session_;
-      return;
+      return false;
     }
   }
   if (opened->ring.version <= held.version) {
@@ -88,13 +112,14 @@ void Rings::Arrived(const CarRef& ref, const Publish& publish, Timestamp now, Ef
       ++counters_.republished;
       out.emplace_back(Publish{KeyRingTopic(ref), held.payload, 1, Retain::kYes, 0});
     }
-    return;
+    return false;
   }
   held.version = opened->ring.version;
   held.shown = broker_session_;
   held.payload = publish.payload;
   held.opened = std::make_unique<OpenedRing>(std::move(*opened));
   held.refused = false;
+  SetExpiry(held, held.opened->expires_at);
   ++counters_.rings_stored;
   out.emplace_back(Write{storage::RingRecord{ref, held.version, now, held.payload}, true});
   out.emplace_back(LogEvent{LogEvent::Level::kInfo,
@@ -102,6 +127,82 @@ void Rings::Arrived(const CarRef& ref, const Publish& publish, Timestamp now, Ef
                             {{"car", ref.ToText()},
                              {"version", std::to_string(held.version)},
                              {"keys", std::to_string(held.opened->ring.keys.size())}}});
+  return true;
+}
+
+std::vector<CarRef> Rings::CasChanged(Timestamp now, Effects& out) {
+  std::vector<CarRef> changed;
+  for (auto& [ref, held] : cars_) {
+    if (held.refused) {
+      held.refused = false;
+      changed.push_back(ref);
+    }
+  }
+  std::deque<Waiting> waiting;
+  waiting.swap(waiting_);
+  for (const Waiting& one : waiting) {
+    if (Arrived(one.ref, one.publish, now, out)) {
+      changed.push_back(one.ref);
+    }
+  }
+  return changed;
+}
+
+void Rings::SetExpiry(Held& held, Timestamp expires_at) {
+  if (held.expires_at) {
+    const auto old = expiries_.find(*held.expires_at);
+    soon_ -= old->first <= soon_until_ ? 1 : 0;
+    if (--old->second == 0) {
+      expiries_.erase(old);
+    }
+  }
+  held.expires_at = expires_at;
+  ++expiries_[expires_at];
+  soon_ += expires_at <= soon_until_ ? 1 : 0;
+}
+
+// Goes over what lies between the old bound and the new one, whichever way the clock went.
+void Rings::CountSoon(Timestamp until) {
+  const auto low = expiries_.upper_bound(std::min(until, soon_until_));
+  const auto high = expiries_.upper_bound(std::max(until, soon_until_));
+  size_t between = 0;
+  for (auto at = low; at != high; ++at) {
+    between += at->second;
+  }
+  soon_ = until > soon_until_ ? soon_ + between : soon_ - between;
+  soon_until_ = until;
+}
+
+void Rings::Passes(const Now& now) {
+  CountSoon(now.wall + kExpirySoon);
+  if (look_at_ && *look_at_ <= now.mono) {
+    LookAtSome(now);
+  }
+}
+
+void Rings::LookAtSome(const Now& now) {
+  size_t passed = 0;
+  size_t looks = 0;
+  auto car = looked_ ? cars_.upper_bound(*looked_) : cars_.begin();
+  for (; car != cars_.end(); ++car) {
+    if (looks == kLooksPerCallMax || ++passed > kCarsPerCallMax) {
+      look_at_ = now.mono + kLookPause;
+      return;
+    }
+    looked_ = car->first;
+    Held& held = car->second;
+    if (!held.expires_at) {
+      ++looks;
+      if (const std::optional<Certificate> certificate = CertificateOf(held.payload)) {
+        SetExpiry(held, certificate->not_after);
+      }
+    }
+  }
+  look_at_.reset();
+}
+
+std::optional<Instant> Rings::NextDeadline() const {
+  return look_at_;
 }
 
 const OpenedRing* Rings::Find(const CarRef& ref) {
@@ -150,12 +251,21 @@ bool Rings::Reconcile(size_t publishes_max, Effects& out) {
 
 void Rings::CheckInvariants() const {
   LK_ASSERT(cars_.size() <= limits_.cars_max);
+  LK_ASSERT(waiting_.size() <= kUnknownFleetRingsMax);
+  std::map<Timestamp, size_t> expiries;
+  size_t soon = 0;
   for (const auto& [ref, held] : cars_) {
     LK_ASSERT(held.version >= 1);
     LK_ASSERT(held.shown <= broker_session_);
     LK_ASSERT(!held.opened || (held.opened->ring.ref == ref && !held.refused &&
                                held.opened->ring.version == held.version));
+    LK_ASSERT(!held.opened || !held.expires_at || *held.expires_at == held.opened->expires_at);
+    if (held.expires_at) {
+      ++expiries[*held.expires_at];
+      soon += *held.expires_at <= soon_until_ ? 1 : 0;
+    }
   }
+  LK_ASSERT(expiries == expiries_ && soon == soon_);
 }
 
 }  // namespace latchkey::bridge

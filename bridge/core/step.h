@@ -1,6 +1,7 @@
 // The whole vocabulary of the bridge on one screen: what can happen to it and what it can do.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -9,6 +10,7 @@
 
 #include "proto/message.h"
 #include "proto/time.h"
+#include "proto/types.h"
 #include "storage/records.h"
 
 namespace latchkey::bridge {
@@ -27,7 +29,11 @@ struct BrokerDown {};
 // Time passed: NextDeadline() is due.
 struct Tick {};
 
-using Input = std::variant<Message, BrokerUp, BrokerDown, Tick>;
+// CA certificate (DER) per fleet: rings are verified against these. As an input: they are others
+// from here on.
+using FleetCas = std::map<FleetId, std::string>;
+
+using Input = std::variant<Message, BrokerUp, BrokerDown, Tick, FleetCas>;
 
 // A change to the store. The runner commits all writes of a turn, durably if any is durable, before
 // any Publish leaves.

@@ -1,10 +1,14 @@
 // Stories for tests of the bridge's core: verbs for what happens, text for what the bridge does.
 //
-// One car, F/car1, and phones "k1" (owner), "k2" (driver: no keys), "k3" (on no ring). Clocks are
-// virtual. Every write goes into a small store that a restart loads from; Said() gives what was
-// done since it was last asked, effects in order, log lines left out:
+// One car, F/car1, and phones "k1" and "k4" (owners), "k2" (driver: no keys), "k3" (on no ring).
+// Clocks are virtual. Every write goes into a small store that a restart loads from; Said() gives
+// what was done since it was last asked, effects in order, log lines left out:
 //   write c1 HELD durable | receipt k1 c1 HELD | deliver c1 | erase c1 | write ring 2 durable
 //   write presence online | write state body 5 | publish state body 5 | publish ring 2
+//   write block k2 f/car1 durable | tell block k2 f/car1 | write lift k2 f durable | tell lift k2 f
+//   erase block k2 everywhere
+// The broker's plugin holds blocks of its own and answers what it is asked at once, unless told to
+// be silent; what it is asked of its list is not said.
 // A receipt is followed by its reason where that says more than its state, and by "maybe" when it
 // says that the car may have acted.
 #pragma once
@@ -19,8 +23,10 @@
 #include <vector>
 
 #include "bridge/core/bridge.h"
+#include "latchkey/v1/control.pb.h"
 #include "latchkey/v1/presence.pb.h"
 #include "latchkey/v1/state.pb.h"
+#include "proto/blocks.h"
 #include "proto/certificate.h"
 #include "proto/command.h"
 #include "proto/keyring.h"
@@ -52,7 +58,7 @@ struct Keys {
 
   Keys() : ca(tools::MakeCa("fleet f", kStoryStart, 3650)) {
     other_ca = tools::MakeCa("fleet g", kStoryStart, 3650);
-    for (const char* name : {"k1", "k2", "k3"}) {
+    for (const char* name : {"k1", "k2", "k3", "k4"}) {
       phones.emplace(name, PrivateKey::Generate());
     }
   }
@@ -82,7 +88,7 @@ struct Keys {
 
   RingKey RingKeyOf(const std::string& phone) const {
     const PublicKey key = phones.at(phone).Public();
-    const v1::Role role = phone == "k1" ? v1::ROLE_OWNER : v1::ROLE_DRIVER;
+    const v1::Role role = phone == "k1" || phone == "k4" ? v1::ROLE_OWNER : v1::ROLE_DRIVER;
     return RingKey{key.Id(), key.ToPoint(), role, PermissionsOf(role), {}, {}, phone};
   }
 
@@ -108,6 +114,54 @@ inline Keys& SharedKeys() {
   static Keys keys;
   return keys;
 }
+
+// "k2 everywhere", "k2 f", "k2 f/car1".
+inline std::string TextOf(const BlockScope& scope) {
+  return SharedKeys().NameOf(scope.key) + " " +
+         (scope.fleet.empty()
+              ? "everywhere"
+              : scope.fleet.str() + (scope.car.empty() ? "" : "/" + scope.car.str()));
+}
+
+// What the broker's auth plugin does with $CONTROL/latchkey/v1, by control.proto.
+struct PluginModel {
+  // Serialized ControlAnswer. `told` gets what was changed, for $SYS/broker/latchkey/blocks.
+  std::string Answer(const std::string& payload, v1::BlocksChanged& told) {
+    v1::Control control;
+    LK_ASSERT(control.ParseFromString(payload) && payload.size() <= kControlBytesMax);
+    v1::ControlAnswer answer;
+    answer.set_request_id(control.request_id());
+    if (control.has_merge_blocks()) {
+      LK_ASSERT(control.merge_blocks().blocks_size() <= static_cast<int>(kBlocksPerMessageMax));
+      for (const v1::Block& wire : control.merge_blocks().blocks()) {
+        const Block block = BlockFromWire(wire).value();
+        if (blocks.Merge(block).value()) {
+          *told.add_blocks() = wire;
+          answer.set_changed(answer.changed() + 1);
+        } else if (*blocks.Find(block.scope) != block) {
+          *answer.add_blocks() = BlockToWire(*blocks.Find(block.scope));
+        }
+      }
+      return answer.SerializeAsString();
+    }
+    std::optional<BlockScope> after;
+    const v1::Block& from = control.list_blocks().after();
+    if (control.list_blocks().has_after()) {
+      after = BlockScope{KeyId::Parse(from.key_id()).value(),
+                         FleetId::Parse(from.fleet()).value_or(FleetId()),
+                         CarId::Parse(from.car()).value_or(CarId())};
+    }
+    const std::vector<Block> list = blocks.List(after, page + 1);
+    for (size_t i = 0; i < std::min(page, list.size()); ++i) {
+      *answer.add_blocks() = BlockToWire(list[i]);
+    }
+    answer.set_more(list.size() > page);
+    return answer.SerializeAsString();
+  }
+
+  Blocks blocks;
+  size_t page = kBlocksPerMessageMax;
+};
 
 inline std::string StateBytes(Group group, Timestamp observed_at, uint64_t sequence) {
   v1::StateGroup state;
@@ -146,6 +200,12 @@ struct StoryStore {
     if (const auto* command = std::get_if<storage::CommandRecord>(&change)) {
       return "command " + command->ref.ToText() + " " + command->id.ToText();
     }
+    if (const auto* block = std::get_if<storage::BlockRecord>(&change)) {
+      return "block " + TextOf(block->block.scope) + block->block.scope.key.str();
+    }
+    if (const auto* block = std::get_if<storage::EraseBlock>(&change)) {
+      return "block " + TextOf(block->scope) + block->scope.key.str();
+    }
     const auto& erase = std::get<storage::EraseCommand>(change);
     return "command " + erase.ref.ToText() + " " + erase.id.ToText();
   }
@@ -160,6 +220,9 @@ struct StoryStore {
     if (const auto* presence = std::get_if<storage::PresenceRecord>(&change)) {
       return *presence;
     }
+    if (const auto* block = std::get_if<storage::BlockRecord>(&change)) {
+      return *block;
+    }
     return std::get<storage::CommandRecord>(change);
   }
 
@@ -169,7 +232,8 @@ struct StoryStore {
     for (const Effect& effect : effects) {
       if (const auto* write = std::get_if<Write>(&effect)) {
         sync = sync || write->durable;
-        if (std::holds_alternative<storage::EraseCommand>(write->change)) {
+        if (std::holds_alternative<storage::EraseCommand>(write->change) ||
+            std::holds_alternative<storage::EraseBlock>(write->change)) {
           current.erase(KeyOf(write->change));
         } else {
           current.insert_or_assign(KeyOf(write->change), RecordOf(write->change));
@@ -208,9 +272,17 @@ class Story {
 
   // ---- what happens
 
-  void BrokerUp() { Step(latchkey::bridge::BrokerUp{}); }
+  void BrokerUp() {
+    broker_up_ = true;
+    Step(latchkey::bridge::BrokerUp{});
+  }
 
-  void BrokerDown() { Step(latchkey::bridge::BrokerDown{}); }
+  void BrokerDown() {
+    broker_up_ = false;
+    Step(latchkey::bridge::BrokerDown{});
+  }
+
+  void CasAre(const FleetCas& cas) { Step(cas); }
 
   void RingArrives(uint64_t version, const std::vector<std::string>& names,
                    Retain retain = Retain::kNo) {
@@ -297,6 +369,48 @@ class Story {
     Advance(end);
   }
 
+  // An administrator blocks (or lifts) at the plugin: `where` is "everywhere", "f" or "f/car1". The
+  // plugin tells the bridge when that listens.
+  void AdministratorBlocks(const std::string& phone, const std::string& where,
+                           bool lifted = false) {
+    Block block;
+    block.scope.key = SharedKeys().IdOf(phone);
+    if (where != "everywhere") {
+      block.scope.fleet = ref.fleet;
+    }
+    if (where == "f/car1") {
+      block.scope.car = ref.car;
+    }
+    block.lifted = lifted;
+    block.cause = v1::BLOCK_CAUSE_ADMINISTRATOR;
+    block = Change(plugin.blocks.Find(block.scope), block, wall);
+    LK_ASSERT(plugin.blocks.Merge(block).value());
+    if (broker_up_) {
+      v1::BlocksChanged changed;
+      *changed.add_blocks() = BlockToWire(block);
+      Arrives(std::string(kBlocksChangedTopic), changed.SerializeAsString());
+    }
+  }
+
+  void AdministratorLifts(const std::string& phone, const std::string& where) {
+    AdministratorBlocks(phone, where, true);
+  }
+
+  // The plugin has the bridge's blocks and none besides.
+  bool Agrees() const {
+    std::vector<storage::BlockRecord> held;
+    for (const auto& [key, record] : store.current) {
+      if (const auto* block = std::get_if<storage::BlockRecord>(&record)) {
+        const Block* other = plugin.blocks.Find(block->block.scope);
+        if (other == nullptr || !(*other == block->block)) {
+          return false;
+        }
+        held.push_back(*block);
+      }
+    }
+    return held.size() == plugin.blocks.size() && bridge->gauges().blocks == held.size();
+  }
+
   void WallJumps(Duration by) { wall = wall + by; }
 
   enum class Crash { kProcess, kPower };
@@ -337,6 +451,10 @@ class Story {
   Timestamp broker_started_at = kStoryStart;
   std::unique_ptr<Bridge> bridge;
   StoryStore store;
+  PluginModel plugin;
+  bool plugin_answers = true;
+  int asked = 0;              // control messages that reached the plugin
+  std::string remove = "k2";  // what remove_key takes away
 
  private:
   struct Sent {
@@ -349,11 +467,11 @@ class Story {
     return {static_cast<char>(n >> 8), static_cast<char>(n & 0xff)};
   }
 
-  static void SetAction(v1::Command& command, const std::string& name) {
+  void SetAction(v1::Command& command, const std::string& name) const {
     const auto* field = v1::Command::descriptor()->FindFieldByName(name);
     LK_ASSERT(field != nullptr);
     if (name == "remove_key") {
-      command.mutable_remove_key()->set_key_id(SharedKeys().IdOf("k2").str());
+      command.mutable_remove_key()->set_key_id(SharedKeys().IdOf(remove).str());
     } else if (name == "remove_app") {
       command.mutable_remove_app()->set_app_id("org.example.app");
     } else {
@@ -377,6 +495,25 @@ class Story {
     bridge->CheckInvariants();
     store.Commit(step);
     effects_.insert(effects_.end(), step.begin(), step.end());
+    for (const Effect& effect : step) {
+      const auto* publish = std::get_if<Publish>(&effect);
+      if (publish != nullptr && publish->topic == kControlTopic) {
+        PluginGets(publish->payload);
+      }
+    }
+  }
+
+  void PluginGets(const std::string& payload) {
+    ++asked;
+    if (!plugin_answers || !broker_up_) {
+      return;
+    }
+    v1::BlocksChanged told;
+    const std::string answer = plugin.Answer(payload, told);
+    if (told.blocks_size() > 0) {
+      Arrives(std::string(kBlocksChangedTopic), told.SerializeAsString());
+    }
+    Arrives(std::string(kControlAnswerTopic), answer);
   }
 
   std::string NameOf(const CommandId& id) const {
@@ -414,6 +551,13 @@ class Story {
       LK_ASSERT(command->payload.empty() == IsFinal(command->state));
       return "write " + NameOf(command->id) + " " + std::string(ToText(command->state));
     }
+    if (const auto* block = std::get_if<storage::BlockRecord>(&change)) {
+      return std::string(block->block.lifted ? "write lift " : "write block ") +
+             bridge::TextOf(block->block.scope);
+    }
+    if (const auto* block = std::get_if<storage::EraseBlock>(&change)) {
+      return "erase block " + bridge::TextOf(block->scope);
+    }
     return "erase " + NameOf(std::get<storage::EraseCommand>(change).id);
   }
 
@@ -422,7 +566,22 @@ class Story {
            std::to_string(ParseState(payload, group).value().sequence());
   }
 
+  static std::string TextOfControl(const Publish& publish) {
+    v1::Control control;
+    LK_ASSERT(control.ParseFromString(publish.payload) && publish.retain == Retain::kNo);
+    std::string text;
+    for (const v1::Block& wire : control.merge_blocks().blocks()) {
+      const Block block = BlockFromWire(wire).value();
+      text += std::string(text.empty() ? "" : " | ") +
+              (block.lifted ? "tell lift " : "tell block ") + bridge::TextOf(block.scope);
+    }
+    return text;
+  }
+
   std::string TextOfPublish(const Publish& publish) const {
+    if (publish.topic == kControlTopic) {
+      return TextOfControl(publish);
+    }
     const Topic topic = ParseTopic(publish.topic).value();
     const bool retained = publish.retain == Retain::kYes;
     LK_ASSERT(retained == RuleOf(topic.kind).retained && publish.qos == 1);
@@ -460,6 +619,7 @@ class Story {
   std::string presence_;
   std::map<std::string, Sent> sent_;
   Effects effects_;
+  bool broker_up_ = false;
 };
 
 }  // namespace latchkey::bridge

@@ -1,0 +1,212 @@
+// How a command ends and what is said of it: receipts of the car, outcomes of the bridge.
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "bridge/core/outbox.h"
+#include "proto/reason.h"
+#include "proto/topic.h"
+
+namespace latchkey::bridge {
+
+namespace {
+
+std::string Word(Reason reason) {
+  return std::string(FactsOf(reason).word);
+}
+
+using Fields = std::vector<std::pair<std::string, std::string>>;
+
+void Log(LogEvent::Level level, const std::string& event, const Entry& entry, const Fields& more,
+         Effects& out) {
+  Fields fields = {
+      {"car", entry.ref.ToText()}, {"key", entry.lane.str()}, {"command", entry.id.ToText()}};
+  fields.insert(fields.end(), more.begin(), more.end());
+  out.emplace_back(LogEvent{level, event, std::move(fields)});
+}
+
+}  // namespace
+
+// A phone asks again: it gets the last word there was, whoever said it.
+void Outbox::Answer(Entry& entry, const KeyId& lane, const Now& now, Effects& out) {
+  if (lane != entry.lane) {
+    ++counters_.refused[v1::REASON_DUPLICATE];
+    Log(LogEvent::Level::kWarning, "command_id_of_another_key", entry, {}, out);
+    return;
+  }
+  if (entry.receipt.empty() && MaySay(v1::RECEIPT_SOURCE_BRIDGE, entry.state)) {
+    // Read from the store: whether it was sent is not known, so it may have acted.
+    Outcome outcome = MakeOutcome(entry.ref, entry.id, entry.state, entry.reason, entry.changed_at,
+                                  v1::RECEIPT_SOURCE_BRIDGE);
+    outcome.may_have_acted = outcome.may_have_acted || entry.state == v1::RECEIPT_STATE_EXPIRED ||
+                             entry.state == v1::RECEIPT_STATE_SUPERSEDED;
+    entry.receipt = SealBridgeReceipt(outcome);
+  }
+  if (!entry.receipt.empty()) {
+    Say(entry, out);
+  }
+  if (entry.phase == Phase::kClosed || !links_.Online(entry.ref)) {
+    return;
+  }
+  // The car has just been given it by the phone.
+  entry.sent = true;
+  commands_.Reschedule(entry);
+  if (entry.phase == Phase::kDelivered && broker_up_ && !entry.act_at && !entry.Denied()) {
+    RetryLater(entry, now, limits_.receipt_wait);
+    commands_.Reschedule(entry);
+  }
+}
+
+void Outbox::Refuse(const Command& command, Reason reason, const Now& now, Effects& out) {
+  const v1::ReceiptState state =
+      reason == v1::REASON_EXPIRED ? v1::RECEIPT_STATE_EXPIRED : v1::RECEIPT_STATE_REFUSED;
+  std::string receipt = SealBridgeReceipt(
+      MakeOutcome(command.ref, command.id, state, reason, now.wall, v1::RECEIPT_SOURCE_BRIDGE));
+  ++counters_.refused[reason];
+  out.emplace_back(Publish{ReceiptTopic(command.ref, command.key_id), receipt, 1, Retain::kNo, 0});
+  out.emplace_back(LogEvent{LogEvent::Level::kInfo,
+                            "command_refused",
+                            {{"car", command.ref.ToText()},
+                             {"key", command.key_id.str()},
+                             {"command", command.id.ToText()},
+                             {"reason", Word(reason)}}});
+  const CommandKey key{command.ref, command.id};
+  refused_[key] = std::move(receipt);
+  refused_order_.push_back(key);
+  if (refused_order_.size() > kRefusedKept) {
+    refused_.erase(refused_order_.front());
+    refused_order_.pop_front();
+  }
+}
+
+void Outbox::Receipt(const CarRef& ref, const KeyId& lane, const std::string& payload,
+                     const Now& now, Effects& out) {
+  const OpenedRing* opened = rings_.Find(ref);
+  if (!opened) {
+    ++counters_.refused[v1::REASON_BAD_SIGNATURE];
+    return;
+  }
+  const Result<Outcome> outcome = OpenReceipt(payload, ref, opened->car_key);
+  if (!outcome) {
+    ++counters_.refused[outcome.error().reason];
+    return;
+  }
+  if (outcome->source != v1::RECEIPT_SOURCE_CAR) {
+    ++counters_.refused[v1::REASON_NOT_ALLOWED];
+    return;
+  }
+  Entry* known = commands_.Find(ref, outcome->command_id);
+  if (known == nullptr) {
+    if (IsFinal(outcome->state)) {
+      LiftBlockOf(ref, outcome->command_id, now, out);
+    }
+    return;
+  }
+  Entry& entry = *known;
+  if (entry.lane != lane) {
+    ++counters_.refused[v1::REASON_WRONG_LANE];
+    return;
+  }
+  if (entry.phase == Phase::kClosed) {
+    if (IsFinal(outcome->state) && outcome->state != entry.state) {
+      ++counters_.conflicts;
+      Log(LogEvent::Level::kWarning, "outcome_conflict", entry,
+          {{"stands", std::string(ToText(entry.state))},
+           {"said", std::string(ToText(outcome->state))}},
+          out);
+    }
+    return;
+  }
+  entry.receipt = payload;
+  if (IsFinal(outcome->state)) {
+    CloseByCar(entry, *outcome, now, out);
+    return;
+  }
+  entry.act_at.reset();
+  if (!entry.expires_at && !entry.Denied() && broker_up_ && links_.Online(ref)) {
+    // It has no end of its own: asked again until the car has said how it ended.
+    RetryLater(entry, now, limits_.redeliver_max);
+  }
+  if (entry.phase != Phase::kDelivered) {
+    commands_.SetPhase(entry, Phase::kDelivered);
+    entry.state = outcome->state;
+    entry.changed_at = now.wall;
+    if (entry.on_disk) {
+      out.emplace_back(Write{RecordOf(entry), false});
+    }
+  }
+  commands_.Reschedule(entry);
+}
+
+// Its time is over, by its expiry or because its key was denied.
+void Outbox::Ends(Entry& entry, const Now& now, Effects& out) {
+  if (entry.phase == Phase::kDelivered) {
+    CloseByBridge(entry, v1::RECEIPT_STATE_REFUSED, v1::REASON_OUTCOME_UNKNOWN, now, out);
+  } else if (entry.Denied()) {
+    CloseByBridge(entry, v1::RECEIPT_STATE_REFUSED, entry.denied, now, out);
+  } else {
+    CloseByBridge(entry, v1::RECEIPT_STATE_EXPIRED, v1::REASON_EXPIRED, now, out);
+  }
+}
+
+void Outbox::CloseByCar(Entry& entry, const Outcome& outcome, const Now& now, Effects& out) {
+  entry.state = outcome.state;
+  entry.reason = outcome.reason;
+  unsaid_.erase(entry.order);
+  Closed(entry, now, out);
+}
+
+void Outbox::CloseByBridge(Entry& entry, v1::ReceiptState state, Reason reason, const Now& now,
+                           Effects& out) {
+  Outcome outcome =
+      MakeOutcome(entry.ref, entry.id, state, reason, now.wall, v1::RECEIPT_SOURCE_BRIDGE);
+  outcome.may_have_acted = outcome.may_have_acted || entry.sent;
+  entry.state = state;
+  entry.reason = reason;
+  entry.receipt = SealBridgeReceipt(outcome);
+  Closed(entry, now, out);
+  Say(entry, out);
+}
+
+// What was promised is closed as surely as it was held: else a power cut could open it again and
+// give it a second outcome.
+void Outbox::Closed(Entry& entry, const Now& now, Effects& out) {
+  commands_.SetPhase(entry, Phase::kClosed);
+  entry.changed_at = now.wall;
+  entry.payload.clear();
+  entry.payload.shrink_to_fit();
+  const Duration kept = entry.expires_at
+                            ? limits_.closed_kept + std::clamp(*entry.expires_at - now.wall,
+                                                               Duration(0), kLifetimeMax)
+                            : kEndlessClosedKept;
+  entry.act_at = now.mono + kept;
+  const bool bridge_said =
+      entry.state != v1::RECEIPT_STATE_DONE && entry.state != v1::RECEIPT_STATE_FAILED;
+  out.emplace_back(Write{RecordOf(entry), entry.on_disk || bridge_said});
+  entry.on_disk = true;
+  if (entry.removes) {
+    unchecked_.insert(entry.ref);
+  }
+  ++counters_.commands_closed;
+  ++counters_.outcomes[entry.state];
+  Log(LogEvent::Level::kInfo, "command_closed", entry,
+      {{"outcome", std::string(ToText(entry.state))}, {"reason", Word(entry.reason)}}, out);
+  commands_.Reschedule(entry);
+}
+
+void Outbox::Say(Entry& entry, Effects& out) {
+  if (!broker_up_) {
+    unsaid_.insert(entry.order);
+    return;
+  }
+  out.emplace_back(Publish{ReceiptTopic(entry.ref, entry.lane), entry.receipt, 1, Retain::kNo, 0});
+}
+
+void Outbox::Forget(uint64_t order, Effects& out) {
+  const Entry& entry = commands_.At(order);
+  unsaid_.erase(order);
+  out.emplace_back(Write{storage::EraseCommand{entry.ref, entry.id}, false});
+  commands_.Erase(order);
+}
+
+}  // namespace latchkey::bridge

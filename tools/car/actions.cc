@@ -20,6 +20,16 @@ bool MayKeepKeys(const RingKey& key, Timestamp now) {
          (key.not_after.ms == 0 || key.not_after > now);
 }
 
+// Whose place an add_key or remove_key changes.
+KeyId TouchedKey(const Command& command) {
+  if (command.body.has_add_key()) {
+    const auto added = KeyFromWire(command.body.add_key().key());
+    LK_ASSERT(added.has_value());
+    return added->id;
+  }
+  return KeyId::Parse(command.body.remove_key().key_id()).value_or(KeyId());
+}
+
 // The ring as it would be after an add_key or remove_key.
 std::vector<RingKey> KeysAfter(const Command& command, const KeyRing& ring) {
   std::vector<RingKey> keys = ring.keys;
@@ -50,6 +60,10 @@ void ChangeKeys(const Command& command, Memory& memory, Timestamp now, ActionRes
   std::vector<RingKey> after = KeysAfter(command, memory.ring);
   if (after == memory.ring.keys) {
     return;
+  }
+  const KeyId touched = TouchedKey(command);
+  if (touched != command.key_id) {
+    result.keys_changed.push_back(touched);
   }
   memory.ring.keys = std::move(after);
   memory.ring.version += 1;

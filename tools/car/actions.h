@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "proto/command.h"
 #include "proto/result.h"
@@ -17,6 +18,7 @@ struct ActionResult {
   // REASON_UNSPECIFIED: done. REASON_CAR_FAILED: tried and could not.
   Reason reason = v1::REASON_UNSPECIFIED;
   bool ring_changed = false;
+  std::vector<KeyId> keys_changed;  // whose place on the ring somebody else changed
   bool publish_location = false;
   bool publish_all = false;
   bool restart = false;                      // drop the connection and make a new one

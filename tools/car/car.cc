@@ -1,11 +1,10 @@
-// The car's life: connection, state, ring, pairing. Commands are in car_commands.cc.
+// The car's life: connection, state, ring, memory. Commands are in car_commands.cc, pairing and the
+// factory reset in car_pairing.cc, the certificate in car_certificate.cc.
 #include "tools/car/car.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "proto/pairing.h"
-#include "proto/reason.h"
 #include "proto/state.h"
 #include "proto/topic.h"
 
@@ -16,9 +15,10 @@ constexpr uint64_t kSequenceBlock = 1024;  // sequences reserved by one write
 constexpr int kRefusedSuback = 0x80;       // MQTT 5.0 section 3.9.3
 constexpr int kDoublingsMax = 16;
 
-std::string Word(Reason reason) {
-  return std::string(FactsOf(reason).word);
-}
+// Of the filters the car subscribes to, in order. Without the last it works and only cannot renew.
+constexpr size_t kCommandFilter = 0;
+constexpr size_t kPairingFilter = 1;
+constexpr size_t kCertificateFilter = 2;
 
 }  // namespace
 
@@ -29,6 +29,9 @@ Car::Car(Options options, PrivateKey key, Memory memory)
     board_.Set(signal, setting.value, setting.observed_at);
   }
   time_ = memory_.time_floor;
+  if (auto certificate = Certificate::FromDer(options_.certificate_der)) {
+    certificate_ = std::move(*certificate);
+  }
   for (Remembered& command : memory_.commands) {
     if (!IsFinal(command.state)) {
       command.state = v1::RECEIPT_STATE_FAILED;
@@ -52,6 +55,7 @@ void Car::Step(const Input& input, const Now& now, Effects& out) {
   now_ = now;
   std::visit([this, &out](const auto& each) { On(each, out); }, input);
   PublishDue(out);
+  AskForCertificate(out);
 }
 
 void Car::On(const Start& /*input*/, Effects& out) {
@@ -70,13 +74,15 @@ void Car::On(const Start& /*input*/, Effects& out) {
 void Car::On(const Connected& /*input*/, Effects& out) {
   const std::string base = "lk/1/" + options_.ref.ToText();
   out.push_back(Note{"connected"});
-  out.push_back(Subscribe{{base + "/command/+", base + "/pairing/+"}});
+  out.push_back(
+      Subscribe{{base + "/command/+", base + "/pairing/+", CertificateTopic(options_.ref)}});
 }
 
 void Car::On(const Subscribed& input, Effects& out) {
-  const bool refused = std::any_of(input.reason_codes.begin(), input.reason_codes.end(),
-                                   [](int code) { return code >= kRefusedSuback; });
-  if (refused) {
+  const auto granted = [&input](size_t filter) {
+    return filter < input.reason_codes.size() && input.reason_codes[filter] < kRefusedSuback;
+  };
+  if (!granted(kCommandFilter) || !granted(kPairingFilter)) {
     out.push_back(Note{"the broker refuses the car's lanes: trying again later"});
     out.push_back(HangUp{});
     subscribed_ = false;
@@ -88,7 +94,14 @@ void Car::On(const Subscribed& input, Effects& out) {
   retry_at_.reset();
   out.push_back(Note{"online, ring version " + std::to_string(memory_.ring.version) + " with " +
                      std::to_string(memory_.ring.keys.size()) + " keys"});
+  certificate_lane_ = granted(kCertificateFilter);
+  if (!certificate_lane_ && !options_.fleet_ca_der.empty()) {
+    out.push_back(
+        Note{"the broker does not let the car hear its registrar: its certificate will "
+             "not be renewed; update the broker's plugins"});
+  }
   PublishRing(out);
+  TellKeys(out);
   PublishAll(out);
   if (unsaid_) {
     unsaid_ = false;
@@ -121,7 +134,8 @@ void Car::On(const Arrived& input, Effects& out) {
   const bool ours =
       topic && topic->fleet == options_.ref.fleet.str() && topic->car == options_.ref.car.str();
   const auto lane = ours ? KeyId::Parse(topic->lane) : std::nullopt;
-  if (!lane) {
+  const bool certificate = ours && topic->kind == TopicKind::kCertificate;
+  if (!lane && !certificate) {
     ++counters_.refused[v1::REASON_UNKNOWN_TOPIC];
     return;
   }
@@ -129,7 +143,9 @@ void Car::On(const Arrived& input, Effects& out) {
     ++counters_.refused[v1::REASON_RETAIN_NOT_ALLOWED];
     return;
   }
-  if (topic->kind == TopicKind::kCommand) {
+  if (certificate) {
+    TakeCertificate(input.message, out);
+  } else if (topic->kind == TopicKind::kCommand) {
     TakeCommand(input.message, *lane, out);
   } else if (topic->kind == TopicKind::kPairingClaim) {
     TakeClaim(input.message, *lane, out);
@@ -145,7 +161,7 @@ void Car::On(const Observe& input, Effects& /*out*/) {
   }
   const auto group = ParseGroup(input.signal.substr(0, input.signal.find('.')));
   if (group) {
-    board_.SetSource(*group, std::string(input.source));
+    board_.SetSource(*group, input.source);
   }
 }
 
@@ -160,84 +176,6 @@ void Car::CountRefusedValues(uint64_t count) {
 
 void Car::On(const StillSo& /*input*/, Effects& /*out*/) {
   board_.Reobserve(now_.wall);
-}
-
-void Car::On(const ShowOffer& input, Effects& out) {
-  LK_ASSERT(input.secret.size() == kPairingSecretBytes);
-  PairingOffer offer{options_.host, options_.phone_port, options_.cell, options_.ref, input.secret};
-  out.push_back(OfferShown{ToQrText(offer)});
-  desk_.Show(std::move(offer), input.role, time_);
-}
-
-void Car::TakeClaim(const Publish& message, const KeyId& lane, Effects& out) {
-  using Kind = PairingDesk::Answer::Kind;
-  const PairingDesk::Answer answer = desk_.Take(message.payload, lane, time_);
-  const std::string topic = PairingAnswerTopic(options_.ref, lane);
-  if (answer.reason != v1::REASON_UNSPECIFIED) {
-    ++counters_.refused[answer.reason];
-    out.push_back(Note{"pairing refused key=" + lane.str() + " reason=" + Word(answer.reason)});
-  }
-  if (answer.kind == Kind::kAsk) {
-    const Claim* claim = desk_.waiting();
-    LK_ASSERT(claim != nullptr);
-    out.push_back(AskPerson{lane, claim->label});
-  } else if (answer.kind == Kind::kRepeat) {
-    out.push_back(Send{{topic, answer.bytes, 1, Retain::kNo, 60}});
-  } else if (answer.kind == Kind::kRefuse) {
-    out.push_back(Send{{topic, MakeRefusal(answer.nonce, answer.reason), 1, Retain::kNo, 60}});
-  }
-  if (answer.offer_over) {
-    out.push_back(OfferOver{"three wrong proofs: the secret is burnt"});
-  }
-}
-
-void Car::On(const Confirm& input, Effects& out) {
-  const Claim* waiting = desk_.waiting();
-  if (waiting == nullptr) {
-    return;
-  }
-  const Claim claim = *waiting;
-  if (input.word == Confirm::Word::kYes && time_ < *desk_.ends_at()) {
-    Admit(claim, out);
-    return;
-  }
-  const bool no = input.word == Confirm::Word::kNo;
-  const Reason reason = no ? v1::REASON_DECLINED : v1::REASON_NO_OFFER;
-  ++counters_.refused[reason];
-  out.push_back(Send{{PairingAnswerTopic(options_.ref, claim.key.Id()),
-                      MakeRefusal(claim.nonce, reason), 1, Retain::kNo, 60}});
-  EndOffer(no ? "the person in the car said no" : "five minutes are over", out);
-}
-
-void Car::Admit(const Claim& claim, Effects& out) {
-  const KeyId id = claim.key.Id();
-  const bool known = memory_.ring.Find(id) != nullptr;
-  if (!known && memory_.ring.keys.size() >= kRingKeysMax) {
-    ++counters_.refused[v1::REASON_FULL];
-    out.push_back(Send{{PairingAnswerTopic(options_.ref, id),
-                        MakeRefusal(claim.nonce, v1::REASON_FULL), 1, Retain::kNo, 60}});
-    EndOffer("the ring is full: remove a key first", out);
-    return;
-  }
-  const v1::Role role = desk_.role();
-  std::erase_if(memory_.ring.keys, [&id](const RingKey& key) { return key.id == id; });
-  memory_.ring.keys.push_back(
-      {id, claim.key.ToPoint(), role, PermissionsOf(role), {}, {}, claim.label});
-  memory_.ring.version += 1;
-  memory_.ring.written_at = time_;
-  Save(out);
-  PublishRing(out);
-  const std::string signed_ring = SealKeyRing(memory_.ring, key_, options_.certificate_der);
-  std::string answer = MakeAnswer(*desk_.offer(), claim, signed_ring);
-  out.push_back(Send{{PairingAnswerTopic(options_.ref, id), answer, 1, Retain::kNo, 60}});
-  desk_.Answered(std::move(answer));
-  out.push_back(Note{"paired key=" + id.str() + " role=" + v1::Role_Name(role)});
-  out.push_back(OfferOver{"a phone is paired"});
-}
-
-void Car::EndOffer(std::string why, Effects& out) {
-  desk_.Withdraw();
-  out.push_back(OfferOver{std::move(why)});
 }
 
 void Car::On(const Tick& /*input*/, Effects& out) {
@@ -278,6 +216,9 @@ std::optional<Instant> Car::NextDeadline() const {
   if (const auto ends_at = desk_.ends_at()) {
     sooner(time_at_ + std::max(Duration(0), *ends_at - time_));
   }
+  if (const auto ask_at = AskForCertificateAt()) {
+    sooner(*ask_at);
+  }
   if (climate_ends_at_) {
     sooner(time_at_ + std::max(Duration(0), *climate_ends_at_ - time_));
   }
@@ -289,7 +230,11 @@ std::optional<Instant> Car::NextDeadline() const {
   return next;
 }
 
+// A car that is offline publishes its ring when it is subscribed again.
 void Car::PublishRing(Effects& out) {
+  if (!subscribed_) {
+    return;
+  }
   out.push_back(
       Send{{KeyRingTopic(options_.ref), SealKeyRing(memory_.ring, key_, options_.certificate_der),
             1, Retain::kYes, 0}});
@@ -345,6 +290,9 @@ void Car::Save(Effects& out) {
 }
 
 void Car::Forget() {
+  std::erase_if(memory_.refused, [this](const RefusedCommand& command) {
+    return command.forget_at <= memory_.time_floor;
+  });
   std::erase_if(memory_.commands, [this](const Remembered& command) {
     return command.expires_at && *command.expires_at <= memory_.time_floor &&
            IsFinal(command.state);

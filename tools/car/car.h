@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "proto/certificate.h"
 #include "proto/command.h"
 #include "proto/crypto.h"
 #include "proto/keyring.h"
@@ -34,14 +35,19 @@ struct Limits {
   Duration publish_interval_min{1000};  // per group; commands publish at once
   size_t remembered_max = 512;          // commands whose expiry is ahead; more are refused kFull
   size_t unlimited_max = 64;            // remembered commands without expiry
-  Duration retry_min{1000};             // first reconnect within this, then doubling
+  size_t refused_max = 128;  // refusals remembered; the one that expires first makes room
+  Duration retry_min{1000};  // first reconnect within this, then doubling
   Duration retry_max{60000};
+  Duration certificate_retry_first{60000};  // from the first request for a certificate
+  Duration certificate_retry{3600000};      // and from then on
 };
 
 // What a car is, besides its memory.
 struct Options {
   CarRef ref;
   std::string certificate_der;
+  std::string
+      fleet_ca_der;    // signs the car's certificates; empty: the car never asks for a new one
   std::string host;    // of the broker, for phones; shown in the QR code
   int phone_port = 0;  // likewise
   std::string cell;    // likewise
@@ -100,16 +106,26 @@ struct Confirm {
   Word word = Word::kNo;
 };
 
+// Somebody at the head unit resets the car: no key, no settings of the people before. What protects
+// from replay stays.
+struct FactoryReset {};
+
 struct Tick {};
 
 using Input = std::variant<Start, Connected, Subscribed, Disconnected, Arrived, Observe,
-                           ValuesRefused, StillSo, ShowOffer, Confirm, Tick>;
+                           ValuesRefused, StillSo, ShowOffer, Confirm, FactoryReset, Tick>;
 
 // --- Effects, to be done in order
 
 // Replace the stored memory and sync it. If that fails, nothing after it may be done.
 struct Persist {
   std::string bytes;
+};
+
+// Replace the stored certificate (same key) and sync it, before it is used. If that fails, nothing
+// after it may be done.
+struct NewCertificate {
+  std::string der;
 };
 
 struct Connect {};
@@ -143,6 +159,8 @@ struct OfferOver {
 struct AskPerson {
   KeyId key;
   std::string label;
+  v1::Role role = v1::ROLE_UNSPECIFIED;  // what it would get
+  bool known = false;                    // its key is on the ring: its role would change
 };
 
 // Something a log should have.
@@ -150,8 +168,8 @@ struct Note {
   std::string text;
 };
 
-using Effect = std::variant<Persist, Connect, Subscribe, HangUp, Send, Act, OfferShown, OfferOver,
-                            AskPerson, Note>;
+using Effect = std::variant<Persist, NewCertificate, Connect, Subscribe, HangUp, Send, Act,
+                            OfferShown, OfferOver, AskPerson, Note>;
 using Effects = std::vector<Effect>;
 
 struct Counters {
@@ -198,6 +216,7 @@ class Car {
   void On(const StillSo& input, Effects& out);
   void On(const ShowOffer& input, Effects& out);
   void On(const Confirm& input, Effects& out);
+  void On(const FactoryReset& input, Effects& out);
   void On(const Tick& input, Effects& out);
 
   // Commands.
@@ -205,6 +224,8 @@ class Car {
   void AnswerUnparsed(const Publish& message, const KeyId& lane, Reason reason, Effects& out);
   Verdict Judge(const Command& command) const;
   void Refuse(const Command& command, Reason reason, Effects& out);
+  void RememberRefusal(const Command& command, Reason reason, Effects& out);
+  const RefusedCommand* FindRefused(const Command& command) const;
   void Execute(const Command& command, Effects& out);
   void AfterAction(const ActionResult& result, Effects& out);
   void SendReceipt(const Remembered& command, Effects& out);
@@ -214,7 +235,16 @@ class Car {
   // Pairing.
   void TakeClaim(const Publish& message, const KeyId& lane, Effects& out);
   void Admit(const Claim& claim, Effects& out);
+  void AnswerClaim(const Claim& claim, std::string answer, Effects& out);
   void EndOffer(std::string why, Effects& out);
+
+  // Keys that others changed.
+  void TellKeys(Effects& out);
+
+  // Certificate.
+  void TakeCertificate(const Publish& message, Effects& out);
+  void AskForCertificate(Effects& out);
+  std::optional<Instant> AskForCertificateAt() const;
 
   // State, ring, memory.
   void CountRefusedValues(uint64_t count);
@@ -242,6 +272,9 @@ class Car {
   int tries_ = 0;
   std::optional<Instant> restart_at_;
   std::optional<Timestamp> climate_ends_at_;
+  std::optional<Certificate> certificate_;  // nullopt: the one given does not parse
+  std::optional<Instant> asked_next_at_;    // for a certificate
+  bool certificate_lane_ = false;           // the broker lets the car hear its registrar
   std::array<GroupClock, kGroupCount> groups_;
 };
 

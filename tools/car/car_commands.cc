@@ -12,6 +12,15 @@ namespace {
 
 constexpr Duration kRestartAfter{1000};          // lets the receipt leave first
 constexpr Timestamp kClockEpoch{1577836800000};  // 2020: a clock before it has lost its battery
+constexpr size_t kRefusedDigestBytes = 16;
+constexpr Duration kRefusedRememberedMax = std::chrono::hours(24) + kClockSkewMax;
+
+// What the phone signed, whoever wrapped it anew.
+std::string DigestOf(const Command& command) {
+  const auto outer = FromWire<v1::SignedCommand>(command.wire, kCommandBytesMax);
+  LK_ASSERT(outer.has_value());
+  return Sha256(outer->command()).substr(0, kRefusedDigestBytes);
+}
 
 }  // namespace
 
@@ -38,6 +47,21 @@ void Car::TakeCommand(const Publish& message, const KeyId& lane, Effects& out) {
     out.push_back(Note{"duplicate " + std::string(command->action->name) +
                        " command=" + command->id.ToText() + ": receipt repeated"});
     SendReceipt(*known, out);
+    return;
+  }
+  const RefusedCommand* refused = FindRefused(*command);
+  if (refused != nullptr) {
+    ++counters_.refused[v1::REASON_DUPLICATE];
+    out.push_back(Note{"duplicate of refused " + std::string(command->action->name) +
+                       " command=" + command->id.ToText() + ": refused again"});
+    SendReceipt({refused->key,
+                 refused->id,
+                 {},
+                 {},
+                 v1::RECEIPT_STATE_REFUSED,
+                 refused->reason,
+                 refused->at},
+                out);
     return;
   }
   const Verdict verdict = Judge(*command);
@@ -103,6 +127,35 @@ Verdict Car::Judge(const Command& command) const {
   return CheckAction(command, memory_, now);
 }
 
+const RefusedCommand* Car::FindRefused(const Command& command) const {
+  const auto found =
+      std::find_if(memory_.refused.begin(), memory_.refused.end(), [&](const RefusedCommand& each) {
+        return each.id == command.id && each.key == command.key_id;
+      });
+  return found != memory_.refused.end() && found->digest == DigestOf(command) ? &*found : nullptr;
+}
+
+// A refusal is final: the phone was told so. Expired and superseded commands stay so by the time
+// floor and the slots, and bytes without a right signature never get one; all others are remembered
+// until their expiry, a command without one for a day.
+void Car::RememberRefusal(const Command& command, Reason reason, Effects& out) {
+  if (reason == v1::REASON_EXPIRED || reason == v1::REASON_SUPERSEDED ||
+      reason == v1::REASON_BAD_SIGNATURE) {
+    return;
+  }
+  const Timestamp longest = std::max(time_, memory_.time_floor) + kRefusedRememberedMax;
+  const Timestamp forget_at = command.expires_at ? std::min(*command.expires_at, longest) : longest;
+  std::vector<RefusedCommand>& refused = memory_.refused;
+  refused.push_back({command.key_id, command.id, DigestOf(command), forget_at, reason, time_});
+  while (refused.size() > options_.limits.refused_max) {
+    refused.erase(std::min_element(refused.begin(), refused.end(),
+                                   [](const RefusedCommand& a, const RefusedCommand& b) {
+                                     return a.forget_at < b.forget_at;
+                                   }));
+  }
+  Save(out);
+}
+
 void Car::Refuse(const Command& command, Reason reason, Effects& out) {
   ++counters_.refused[reason];
   v1::ReceiptState state = v1::RECEIPT_STATE_REFUSED;
@@ -113,6 +166,7 @@ void Car::Refuse(const Command& command, Reason reason, Effects& out) {
   }
   out.push_back(Note{"refused " + std::string(command.action->name) + " command=" +
                      command.id.ToText() + " reason=" + std::string(FactsOf(reason).word)});
+  RememberRefusal(command, reason, out);
   SendReceipt({command.key_id, command.id, {}, {}, state, reason, time_}, out);
 }
 
@@ -125,6 +179,7 @@ void Car::Execute(const Command& command, Effects& out) {
   Save(out);
   SendReceipt(memory_.commands.back(), out);
   const ActionResult result = Perform(command, memory_, board_, time_);
+  memory_.to_tell.insert(result.keys_changed.begin(), result.keys_changed.end());
   const bool done = result.reason == v1::REASON_UNSPECIFIED;
   if (done) {
     ++counters_.acted;
@@ -146,6 +201,7 @@ void Car::Execute(const Command& command, Effects& out) {
 void Car::AfterAction(const ActionResult& result, Effects& out) {
   if (result.ring_changed) {
     PublishRing(out);
+    TellKeys(out);
   }
   if (result.publish_all) {
     board_.Reobserve(now_.wall);

@@ -4,42 +4,50 @@
 
 #include <functional>
 #include <memory>
-#include <string_view>
-#include <vector>
+#include <string>
 
 #include "proto/result.h"
 #include "proto/time.h"
 #include "tools/car/car.h"
+#include "tools/car/hands.h"
 #include "tools/mqtt/link.h"
 
 namespace latchkey::car {
 
+// The car's files. Each function replaces what is stored and syncs it.
+struct Storage {
+  std::function<Result<void>(std::string_view bytes)> memory;
+  std::function<Result<void>(std::string_view der)> certificate;  // where the link reads it, too
+};
+
 // One thread uses it, the one that reads the Inbox.
 class CarClient {
  public:
-  // Replaces the stored memory and syncs it.
-  using Persistor = std::function<Result<void>(std::string_view bytes)>;
-
   // `index` names its events in `inbox`.
-  CarClient(size_t index, Car car, tools::LinkOptions link, tools::Inbox& inbox, Persistor persist);
+  CarClient(size_t index, Car car, tools::LinkOptions link, tools::Inbox& inbox, Storage storage);
 
-  // Steps the car and does what it says. Gives back what people should see: Act, OfferShown,
-  // OfferOver, AskPerson, Note.
-  Effects Step(const Input& input, const Now& now);
+  CarClient(const CarClient&) = delete;
+  CarClient& operator=(const CarClient&) = delete;
+
+  // Who does what the car says to its body and to people (Act, OfferShown, OfferOver, AskPerson,
+  // Note), called in the midst of Step, in order. It must not call Step or Handle. To be set before
+  // the first Step.
+  void OnShown(std::function<void(const Effect& effect)> show) { hands_.show = std::move(show); }
+
+  // Steps the car and does what it says.
+  void Step(const Input& input, const Now& now);
 
   // An event of this car's link. `random` spreads reconnects.
-  Effects Handle(const tools::LinkEvent& event, const Now& now, uint64_t random);
+  void Handle(const tools::LinkEvent& event, const Now& now, uint64_t random);
 
   const Car& car() const { return car_; }
 
-  // Why the memory could not be written; the car does nothing from then on. Empty: it could.
+  // Why a file could not be written; the car does nothing from then on. Empty: it could.
   const std::string& failure() const { return failure_; }
 
  private:
-  void Do(const Effect& effect, Effects& shown);
-
   Car car_;
-  Persistor persist_;
+  Hands hands_;
   std::string failure_;
   std::unique_ptr<tools::Link> link_;
 };

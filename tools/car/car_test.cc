@@ -1,15 +1,12 @@
-// Stories of the reference car: what it says to a phone, a person and its own memory.
+// Stories of the reference car and commands: what it writes, does and says, in which order, and
+// what it never does twice.
 #include "tools/car/car.h"
 
-#include <functional>
 #include <string>
 
 #include <doctest/doctest.h>
 
-#include "proto/pairing.h"
-#include "proto/state.h"
-#include "proto/topic.h"
-#include "tests/support/wire_fixtures.h"
+#include "tests/support/car_story.h"
 
 namespace latchkey::car {
 namespace {
@@ -19,129 +16,6 @@ using latchkey::testing::kSecond;
 using latchkey::testing::OnRing;
 using latchkey::testing::Said;
 using std::chrono::minutes;
-
-// A car with one owner on its ring, connected, and its clock.
-class Story {
- public:
-  Story() : phone_(PrivateKey::Generate()) {
-    Memory memory = NewMemory(fleet_car_.ref, kNow);
-    memory.ring.keys = {OnRing(phone_.Public(), v1::ROLE_OWNER)};
-    memory.ring.version = 2;
-    stored_ = SerializeMemory(memory);
-    Boots();
-  }
-
-  // From what is stored. The key is copied by its PEM.
-  void Boots() {
-    Options options{.ref = fleet_car_.ref,
-                    .certificate_der = fleet_car_.certificate_der,
-                    .host = "127.0.0.1",
-                    .phone_port = 8883,
-                    .cell = "local",
-                    .limits = limits_};
-    car_.emplace(std::move(options), PrivateKey::FromPem(fleet_car_.key.ToPem()).value(),
-                 LoadMemory(stored_, fleet_car_.ref).value());
-    said_ = "";
-    Gives(Start{});
-    Gives(Connected{});
-    Gives(Subscribed{{1, 1}});
-  }
-
-  void Gives(const Input& input) {
-    Effects effects;
-    car_->Step(input, now_, effects);
-    for (const Effect& effect : effects) {
-      if (crash_before_ && crash_before_(effect)) {
-        return;
-      }
-      Record(effect);
-    }
-  }
-
-  void Passes(Duration time) {
-    now_.wall = now_.wall + time;
-    now_.mono = now_.mono + time;
-    Gives(Tick{});
-  }
-
-  // A command of `phone`, sealed; living `lives`.
-  std::string Seals(const v1::Command& action, char id, Duration lives = kSecond * 30) {
-    CommandRequest request{fleet_car_.ref, testing::TestId(id), now_.wall, now_.wall + lives,
-                           action};
-    if (action.has_remove_key()) {
-      request.expires_at.reset();
-    }
-    return SealCommand(request, phone_).value();
-  }
-
-  void Arrives(const std::string& bytes) { ArrivesOn(phone_.Public().Id(), bytes); }
-
-  void ArrivesOn(const KeyId& lane, const std::string& bytes) {
-    Gives(Arrived{{CommandTopic(fleet_car_.ref, lane), bytes, 1, Retain::kNo, 0}});
-  }
-
-  std::string Heard() { return std::exchange(said_, ""); }
-
-  testing::TestCar fleet_car_ = testing::MakeTestCar("demo", "F3-17");
-  PrivateKey phone_;
-  Limits limits_;
-  std::optional<Car> car_;
-  std::string stored_;
-  Now now_{kNow, {5000}};
-  std::string qr_;
-  std::string last_answer_;
-  std::function<bool(const Effect&)> crash_before_;
-
- private:
-  void Record(const Effect& effect) {
-    if (const auto* persist = std::get_if<Persist>(&effect)) {
-      stored_ = persist->bytes;
-      said_ += "write ";
-    } else if (const auto* act = std::get_if<Act>(&effect)) {
-      said_ += "act:" + act->text + " ";
-    } else if (const auto* shown = std::get_if<OfferShown>(&effect)) {
-      qr_ = shown->qr_text;
-    } else if (std::holds_alternative<OfferOver>(effect)) {
-      said_ += "over ";
-    } else if (std::holds_alternative<AskPerson>(effect)) {
-      said_ += "ask ";
-    } else if (const auto* send = std::get_if<Send>(&effect)) {
-      RecordSend(send->message);
-    }
-  }
-
-  void RecordSend(const Publish& message) {
-    const Topic topic = ParseTopic(message.topic).value();
-    if (topic.kind == TopicKind::kReceipt) {
-      const Outcome outcome =
-          OpenReceipt(message.payload, fleet_car_.ref, fleet_car_.key.Public()).value();
-      said_ += std::string(ToText(outcome.state));
-      said_ += outcome.reason == v1::REASON_UNSPECIFIED ? " " : ":" + Said(outcome.reason) + " ";
-    } else if (topic.kind == TopicKind::kKeyRing) {
-      said_ += "ring" + std::to_string(car_->ring().version) + " ";
-    } else if (topic.kind == TopicKind::kState) {
-      said_ += std::string(ToText(topic.group)) + " ";
-      CHECK(ParseState(message.payload, topic.group));
-    } else {
-      last_answer_ = message.payload;
-      said_ += "answer ";
-    }
-  }
-
-  std::string said_;
-};
-
-v1::Command Flash() {
-  v1::Command action;
-  action.mutable_flash_lights();
-  return action;
-}
-
-v1::Command Lock() {
-  v1::Command action;
-  action.mutable_lock();
-  return action;
-}
 
 }  // namespace
 
@@ -187,36 +61,6 @@ TEST_CASE("car: after a crash between start and outcome it says unknown and neve
   CHECK(s.Heard() == "FAILED:REASON_OUTCOME_UNKNOWN ");
 }
 
-TEST_CASE("car: each refusal of a command has its reason") {
-  Story s;
-  const std::string stale = s.Seals(Flash(), 'a');
-  const std::string early = s.Seals(Lock(), 'c', minutes(9));
-  s.Passes(kSecond * 31);
-  s.Heard();
-  s.Arrives(stale);
-  CHECK(s.Heard() == "EXPIRED:REASON_EXPIRED ");
-  s.Arrives(s.Seals(Lock(), 'b'));
-  s.Heard();
-  s.Arrives(early);
-  CHECK(s.Heard() == "SUPERSEDED:REASON_SUPERSEDED ");
-  const PrivateKey owner = PrivateKey::FromPem(s.phone_.ToPem()).value();
-  s.phone_ = PrivateKey::Generate();
-  s.Arrives(s.Seals(Flash(), 'd'));
-  CHECK(s.Heard() == "REFUSED:REASON_NOT_ON_RING ");
-  s.phone_ = PrivateKey::FromPem(owner.ToPem()).value();
-  v1::Command charge;
-  charge.mutable_charge_start();
-  s.Arrives(s.Seals(charge, 'e'));
-  CHECK(s.Heard().find("FAILED:REASON_CAR_FAILED") != std::string::npos);
-  v1::Command remove;
-  remove.mutable_remove_key()->set_key_id(owner.Public().Id().str());
-  s.Arrives(s.Seals(remove, 'f'));
-  CHECK(s.Heard() == "REFUSED:REASON_NOT_ALLOWED ");
-  s.Arrives("nonsense");
-  CHECK(s.Heard() == "");
-  CHECK(s.car_->counters().refused.at(v1::REASON_MALFORMED) == 1);
-}
-
 TEST_CASE(
     "car: a clock set back revives nothing, and without the time only the close class is obeyed") {
   Story s;
@@ -230,63 +74,60 @@ TEST_CASE(
   const std::string lock = s.Seals(Lock(), 'c', minutes(5));
   s.now_.wall = {1000};
   s.Arrives(fresh);
-  CHECK(s.Heard() == "REFUSED:REASON_TIME_UNKNOWN ");
+  CHECK(s.Heard() == "write REFUSED:REASON_TIME_UNKNOWN ");
   s.Arrives(lock);
   CHECK(s.Heard().find("DONE") != std::string::npos);
 }
 
-TEST_CASE("car: a full memory of commands refuses and forgets nothing") {
+TEST_CASE("car: what was refused stays refused when its bytes come again after the key was added") {
   Story s;
-  s.limits_.remembered_max = 1;
+  const PrivateKey guest = PrivateKey::Generate();
+  const std::string early = s.SealsAs(guest, Lock(), 'a', minutes(9));
+  s.Heard();
+  s.ArrivesOn(guest.Public().Id(), early);
+  CHECK(s.Heard() == "write REFUSED:REASON_NOT_ON_RING ");
+  s.Arrives(s.Seals(Adds(OnRing(guest.Public(), v1::ROLE_GUEST)), 'b'));
+  s.Boots();  // it is lasting
+  s.Heard();
+  s.ArrivesOn(guest.Public().Id(), early);
+  CHECK(s.Heard() == "REFUSED:REASON_NOT_ON_RING ");
+  s.ArrivesFrom(guest, Lock(), 'c');
+  CHECK(s.Heard().find("DONE") != std::string::npos);
+}
+
+TEST_CASE("car: a refusal is of the signed bytes: nobody burns another's command by its id") {
+  Story s;
+  const PrivateKey guest = PrivateKey::Generate();
+  const std::string real = s.SealsAs(guest, Lock(), 'a', minutes(9));
+  s.ArrivesOn(guest.Public().Id(), s.SealsAs(guest, Flash(), 'a'));  // the same id, other bytes
+  s.Arrives(s.Seals(Adds(OnRing(guest.Public(), v1::ROLE_GUEST)), 'b'));
+  s.Heard();
+  s.ArrivesOn(guest.Public().Id(), real);
+  CHECK(s.Heard().find("DONE") != std::string::npos);
+  // A wrong signature burns nothing either.
+  const std::string flash = s.Seals(Flash(), 'd');
+  v1::SignedCommand forged;
+  REQUIRE(forged.ParseFromString(flash));
+  forged.set_signature(std::string(kSignatureBytes, 'x'));
+  s.Heard();
+  s.Arrives(forged.SerializeAsString());
+  CHECK(s.Heard() == "REFUSED:REASON_BAD_SIGNATURE ");
+  s.Arrives(flash);
+  CHECK(s.Heard().find("DONE") != std::string::npos);
+}
+
+TEST_CASE("car: remembered refusals are bounded and forgotten at their expiry") {
+  Story s;
+  s.limits_.refused_max = 2;
   s.Boots();
-  s.Arrives(s.Seals(Flash(), 'a'));
-  s.Heard();
-  s.Arrives(s.Seals(Flash(), 'b'));
-  CHECK(s.Heard() == "REFUSED:REASON_FULL ");
-}
-
-TEST_CASE("car: a phone that saw the code gets a key when the person agrees, and not otherwise") {
-  for (const char word : {'y', 'n', 'l'}) {
-    Story s;
-    s.Gives(ShowOffer{std::string(16, 's')});
-    const PairingOffer offer = ParseQrText(s.qr_).value();
-    const PrivateKey phone = PrivateKey::Generate();
-    const std::string nonce(16, 'n');
-    const Publish claim{PairingTopic(s.fleet_car_.ref, phone.Public().Id()),
-                        MakeClaim(offer, phone.Public(), nonce, "new"), 1, Retain::kNo, 0};
-    s.Heard();
-    s.Gives(Arrived{claim});
-    CHECK(s.Heard() == "ask ");
-    if (word == 'l') {
-      s.Passes(kOfferLifetime);
-    } else {
-      s.Gives(Confirm{word == 'y' ? Confirm::Word::kYes : Confirm::Word::kNo});
-    }
-    CHECK(s.Heard() == (word == 'y' ? "write ring3 answer over " : "answer over "));
-    const auto paired = CheckAnswer(s.last_answer_, offer, phone.Public(), nonce, "new");
-    CHECK(Said(paired) == (word == 'y'   ? "allowed"
-                           : word == 'n' ? "REASON_DECLINED"
-                                         : "REASON_NO_OFFER"));
-    CHECK(s.car_->ring().keys.size() == (word == 'y' ? 2U : 1U));
+  const PrivateKey guest = PrivateKey::Generate();
+  for (const char id : {'a', 'b', 'c'}) {
+    s.ArrivesFrom(guest, Lock(), id);
   }
-}
-
-TEST_CASE("car: the third wrong proof burns the secret") {
-  Story s;
-  s.Gives(ShowOffer{std::string(16, 's')});
-  PairingOffer wrong = ParseQrText(s.qr_).value();
-  wrong.secret = std::string(16, 'x');
-  const PrivateKey phone = PrivateKey::Generate();
-  s.Heard();
-  const char* const expected[] = {"answer ", "answer ", "answer over ", "answer "};
-  for (int i = 0; i < 4; ++i) {
-    const std::string nonce(16, static_cast<char>('a' + i));
-    s.Gives(Arrived{{PairingTopic(s.fleet_car_.ref, phone.Public().Id()),
-                     MakeClaim(wrong, phone.Public(), nonce, "p"), 1, Retain::kNo, 0}});
-    CHECK(s.Heard() == expected[i]);
-    const auto answer = CheckAnswer(s.last_answer_, wrong, phone.Public(), nonce, "p");
-    CHECK(Said(answer) == (i < 3 ? "REASON_BAD_PROOF" : "REASON_NO_OFFER"));
-  }
+  CHECK(LoadMemory(s.stored_, s.fleet_car_.ref)->refused.size() == 2);
+  s.Passes(kSecond * 31);
+  s.Arrives(s.Seals(Lock(), 'd'));
+  CHECK(LoadMemory(s.stored_, s.fleet_car_.ref)->refused.empty());
 }
 
 TEST_CASE("car: a group is published at most once a second, and location not at all in privacy") {
@@ -304,6 +145,18 @@ TEST_CASE("car: a group is published at most once a second, and location not at 
   s.Heard();
   s.Gives(Observe{"location.latitude", 48.0, s.now_.wall, ""});
   CHECK(s.Heard() == "");
+}
+
+TEST_CASE("car: memory comes back as it was stored") {
+  Story s;
+  const PrivateKey guest = PrivateKey::Generate();
+  s.Arrives(s.Seals(Lock(), 'a'));
+  s.ArrivesFrom(guest, Lock(), 'b');
+  Memory memory = LoadMemory(s.stored_, s.fleet_car_.ref).value();
+  memory.ring.keys.front().week = {{480, 1020}, {10000, 60}};
+  memory.to_tell = {guest.Public().Id()};
+  CHECK(memory.refused.size() == 1);
+  CHECK(LoadMemory(SerializeMemory(memory), s.fleet_car_.ref).value() == memory);
 }
 
 TEST_CASE("car: broken memory is an error and never an empty ring") {

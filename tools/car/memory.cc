@@ -1,6 +1,7 @@
 // The car's memory as bytes and back.
 #include "tools/car/memory.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "proto/crypto.h"
@@ -60,6 +61,52 @@ std::optional<Remembered> LoadCommand(const stored::Command& wire) {
   return command;
 }
 
+std::optional<RefusedCommand> LoadRefused(const stored::Refused& wire) {
+  const auto key = KeyId::Parse(wire.key_id());
+  const auto id = CommandId::FromBytes(wire.command_id());
+  const auto forget_at = TimeFromWire(wire.forget_at_ms());
+  const auto at = TimeFromWire(wire.at_ms());
+  if (!key || !id || !forget_at || !at || !v1::Reason_IsValid(wire.reason())) {
+    return std::nullopt;
+  }
+  return RefusedCommand{*key, *id, wire.digest(), *forget_at, static_cast<Reason>(wire.reason()),
+                        *at};
+}
+
+// The parts of a memory that are about what was refused and who is to be told.
+void PutRefused(const Memory& memory, stored::Memory& wire) {
+  for (const RefusedCommand& command : memory.refused) {
+    stored::Refused& out = *wire.add_refused();
+    out.set_key_id(command.key.str());
+    out.set_command_id(command.id.ToBytes());
+    out.set_digest(command.digest);
+    out.set_forget_at_ms(ToWire(command.forget_at));
+    out.set_reason(command.reason);
+    out.set_at_ms(ToWire(command.at));
+  }
+  for (const KeyId& key : memory.to_tell) {
+    wire.add_to_tell(key.str());
+  }
+}
+
+Result<void> TakeRefused(const stored::Memory& wire, const CarRef& ref, Memory& memory) {
+  for (const stored::Refused& each : wire.refused()) {
+    const auto command = LoadRefused(each);
+    if (!command) {
+      return Broken(ref, "has an impossible refusal");
+    }
+    memory.refused.push_back(*command);
+  }
+  for (const std::string& each : wire.to_tell()) {
+    const auto key = KeyId::Parse(each);
+    if (!key) {
+      return Broken(ref, "has an impossible key to tell");
+    }
+    memory.to_tell.insert(*key);
+  }
+  return {};
+}
+
 }  // namespace
 
 Memory NewMemory(const CarRef& ref, Timestamp now) {
@@ -67,6 +114,21 @@ Memory NewMemory(const CarRef& ref, Timestamp now) {
   memory.ring = {ref, 1, now, {}};
   memory.time_floor = now;
   return memory;
+}
+
+void ResetMemory(Memory& memory, Timestamp now) {
+  for (const RingKey& key : memory.ring.keys) {
+    memory.to_tell.insert(key.id);
+  }
+  memory.ring.keys.clear();
+  memory.ring.version += 1;
+  memory.ring.written_at = std::max(now, memory.time_floor);
+  memory.privacy = false;
+  memory.settings.clear();
+  memory.apps.clear();
+  memory.departures.clear();
+  memory.charge_windows.clear();
+  memory.destination.clear();
 }
 
 std::string SerializeMemory(const Memory& memory) {
@@ -112,6 +174,7 @@ std::string SerializeMemory(const Memory& memory) {
   wire.set_departures(memory.departures);
   wire.set_charge_windows(memory.charge_windows);
   wire.set_destination(memory.destination);
+  PutRefused(memory, wire);
   const std::string payload = wire.SerializeAsString();
   return std::string(kMagic) + Sha256(payload) + payload;
 }
@@ -158,6 +221,7 @@ Result<Memory> LoadMemory(std::string_view bytes, const CarRef& ref) {
   memory.departures = wire->departures();
   memory.charge_windows = wire->charge_windows();
   memory.destination = wire->destination();
+  LK_CHECK(TakeRefused(*wire, ref, memory));
   return memory;
 }
 

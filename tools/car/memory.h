@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,18 @@ struct Remembered {
   Reason reason = v1::REASON_UNSPECIFIED;
   Timestamp at;
   bool operator==(const Remembered&) const = default;
+};
+
+// A command the car refused and that could otherwise be obeyed when its bytes come again: after its
+// key was added, its hours began, the clock was set. What was said of it was final.
+struct RefusedCommand {
+  KeyId key;
+  CommandId id;
+  std::string digest;  // first 16 bytes of the SHA-256 of the signed bytes
+  Timestamp forget_at;
+  Reason reason = v1::REASON_UNSPECIFIED;
+  Timestamp at;
+  bool operator==(const RefusedCommand&) const = default;
 };
 
 // A signal that a command has set; yes is 1.
@@ -57,11 +70,19 @@ struct Memory {
   std::string departures;                    // v1::DepartureSchedule
   std::string charge_windows;                // v1::ChargeSchedule
   std::string destination;                   // v1::SendDestination
+  std::vector<RefusedCommand> refused;
+  std::set<KeyId> to_tell;  // keys whose place on the ring others changed, and who were not told
   bool operator==(const Memory&) const = default;
 };
 
 // Memory of a car that leaves the factory: ring version 1, no key.
 Memory NewMemory(const CarRef& ref, Timestamp now);
+
+// What a factory reset leaves: an empty ring of the next version, no settings, apps, schedules,
+// destination or privacy; all former keys are to be told. Time floor, remembered commands, slots
+// and sequences stay, so that nothing recorded before can be played back after. Ring versions only
+// grow.
+void ResetMemory(Memory& memory, Timestamp now);
 
 std::string SerializeMemory(const Memory& memory);
 

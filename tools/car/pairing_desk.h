@@ -27,14 +27,17 @@ class PairingDesk {
     Reason reason = v1::REASON_UNSPECIFIED;
     std::string nonce;
     std::string bytes;
-    bool offer_over = false;  // the secret is burnt or used: show a new one
+    std::string why;          // for the person in the car: what happened, what to do next
+    bool offer_over = false;  // the secret is burnt: show a new one
   };
 
   // Puts a new offer on the screen; a phone that waits is forgotten.
   void Show(PairingOffer offer, v1::Role role, Timestamp now);
 
-  // A claim from `lane`. Reasons: REASON_NO_OFFER (none stands, it is over, or another phone
-  // waits), REASON_WRONG_LANE, REASON_BAD_PROOF (counts as a try; the third burns the secret).
+  // A claim from `lane`. Reasons: REASON_NO_OFFER (none stands, it is over, the claim means another
+  // one, or another phone waits), REASON_WRONG_LANE, REASON_BAD_PROOF (a wrong proof for the offer
+  // on the screen: a try; the third burns the secret), REASON_MALFORMED. While a phone that proved
+  // itself waits for the person, claims on other lanes are not looked at: nobody burns its secret.
   Answer Take(std::string_view claim, const KeyId& lane, Timestamp now);
 
   // The claim that waits for the person; nullptr: none.
@@ -49,13 +52,16 @@ class PairingDesk {
     return offer_ ? std::optional(ends_at_) : std::nullopt;
   }
 
-  // The waiting claim was answered with `bytes`: the secret is used. A repeat of the claim gets
-  // the same bytes.
+  // The waiting claim was answered with `bytes`, yes or no: the secret is used. A repeat of the
+  // claim gets the same bytes.
   void Answered(std::string bytes);
   // The offer is over without an answer.
   void Withdraw();
 
  private:
+  static Answer Refuse(Answer answer, Reason reason, std::string why);
+  Answer TakeBad(Answer answer, Reason reason);
+
   std::optional<PairingOffer> offer_;
   v1::Role role_ = v1::ROLE_OWNER;
   Timestamp ends_at_;

@@ -113,9 +113,9 @@ void SignalBoard::SetApps(std::map<std::string, App> apps, Timestamp observed_at
   groups_[static_cast<size_t>(Group::kApps)].changed = true;
 }
 
-void SignalBoard::SetSource(Group group, std::string source) {
+void SignalBoard::SetSource(Group group, std::string_view source) {
   GroupBoard& board = groups_[static_cast<size_t>(group)];
-  board.source = source.substr(0, kSourceBytesMax);
+  board.source = std::string(source.substr(0, kSourceBytesMax));
 }
 
 void SignalBoard::Reobserve(Timestamp now) {

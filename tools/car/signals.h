@@ -40,7 +40,7 @@ class SignalBoard {
   void SetApps(std::map<std::string, App> apps, Timestamp observed_at);
 
   // Where a group's values come from; empty: the car's own sensors.
-  void SetSource(Group group, std::string source);
+  void SetSource(Group group, std::string_view source);
 
   // Everything is as it was: all signals are observed again at `now`. Those of the group changed by
   // nothing else stay unchanged in value.

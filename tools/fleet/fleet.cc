@@ -56,27 +56,30 @@ constexpr auto kParked = std::to_array<Sensor>({
     {"service.low_voltage", 12.6},
 });
 
-void Append(size_t index, car::Effects effects, std::vector<Said>& said) {
-  for (car::Effect& effect : effects) {
-    said.push_back({index, std::move(effect)});
-  }
-}
-
 }  // namespace
 
 void Fleet::Add(std::unique_ptr<car::CarClient> client, std::optional<Replay> replay) {
+  client->OnShown([this, index = members_.size()](const car::Effect& effect) {
+    listener_({index, effect}, now_);
+  });
   members_.push_back({std::move(client), std::move(replay), {}});
 }
 
-void Fleet::Begin(size_t index, const Now& now, std::vector<Said>& said) {
+void Fleet::Step(size_t car, const car::Input& input, const Now& now) {
+  now_ = now;
+  car::CarClient& client = *members_.at(car).client;
+  client.Step(input, now);
+  if (failure_.empty()) {
+    failure_ = client.failure();
+  }
+}
+
+void Fleet::Begin(size_t index, const Now& now) {
   Member& member = members_[index];
   const auto observe = [&](const Sensor& sensor) {
     // What a command has set in an earlier run stands.
     if (!member.client->car().board().Find(sensor.signal)) {
-      Append(
-          index,
-          member.client->Step(car::Observe{sensor.signal, sensor.value, now.wall, kSimulated}, now),
-          said);
+      Step(index, car::Observe{sensor.signal, sensor.value, now.wall, kSimulated}, now);
     }
   };
   std::for_each(kBody.begin(), kBody.end(), observe);
@@ -84,55 +87,48 @@ void Fleet::Begin(size_t index, const Now& now, std::vector<Said>& said) {
     std::for_each(kParked.begin(), kParked.end(), observe);
   }
   member.refresh_at = now.mono + kRefreshEvery;
-  Append(index, member.client->Step(car::Start{}, now), said);
+  Step(index, car::Start{}, now);
   if (member.replay) {
-    const Drive& drive = member.replay->drive();
-    Append(index, member.client->Step(car::ValuesRefused{drive.RefusedCount()}, now), said);
+    Step(index, car::ValuesRefused{member.replay->drive().RefusedCount()}, now);
   }
 }
 
-std::vector<Said> Fleet::Start(const Now& now) {
-  std::vector<Said> said;
+void Fleet::Start(const Now& now) {
   for (size_t i = 0; i < members_.size(); ++i) {
-    Begin(i, now, said);
+    Begin(i, now);
   }
-  return said;
 }
 
-std::vector<Said> Fleet::Handle(const tools::LinkEvent& event, const Now& now) {
-  std::vector<Said> said;
-  if (event.link < members_.size()) {
-    Append(event.link, members_[event.link].client->Handle(event, now, random_()), said);
+void Fleet::Handle(const tools::LinkEvent& event, const Now& now) {
+  if (event.link >= members_.size()) {
+    return;
   }
-  return said;
+  now_ = now;
+  car::CarClient& client = *members_[event.link].client;
+  client.Handle(event, now, random_());
+  if (failure_.empty()) {
+    failure_ = client.failure();
+  }
 }
 
-std::vector<Said> Fleet::Step(size_t car, const car::Input& input, const Now& now) {
-  std::vector<Said> said;
-  Append(car, members_.at(car).client->Step(input, now), said);
-  return said;
-}
-
-std::vector<Said> Fleet::Run(const Now& now) {
-  std::vector<Said> said;
+void Fleet::Run(const Now& now) {
   for (size_t i = 0; i < members_.size(); ++i) {
     Member& member = members_[i];
     if (member.replay) {
       due_.clear();
       member.replay->Due(now, due_);
       for (const car::Observe& observe : due_) {
-        Append(i, member.client->Step(observe, now), said);
+        Step(i, observe, now);
       }
     } else if (now.mono >= member.refresh_at) {
       member.refresh_at = now.mono + kRefreshEvery;
-      Append(i, member.client->Step(car::StillSo{}, now), said);
+      Step(i, car::StillSo{}, now);
     }
     const auto deadline = member.client->car().NextDeadline();
     if (deadline && *deadline <= now.mono) {
-      Append(i, member.client->Step(car::Tick{}, now), said);
+      Step(i, car::Tick{}, now);
     }
   }
-  return said;
 }
 
 Instant Fleet::NextAt(const Now& now) const {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "proto/time.h"
@@ -25,8 +26,15 @@ struct Said {
 // One thread uses it.
 class Fleet {
  public:
+  // Sees what cars say to people, at the moment it is to be done: after what the car wrote before
+  // and before what it writes next. It must not call the fleet.
+  using Listener = std::function<void(const Said& said, const Now& now)>;
+
   // `seed` spreads reconnects.
-  explicit Fleet(uint64_t seed) : random_(seed) {}
+  Fleet(uint64_t seed, Listener listener) : listener_(std::move(listener)), random_(seed) {}
+
+  Fleet(const Fleet&) = delete;
+  Fleet& operator=(const Fleet&) = delete;
 
   // Adds a car whose link's index is size(). With a replay it drives, without one it stands parked.
   void Add(std::unique_ptr<car::CarClient> client, std::optional<Replay> replay);
@@ -34,14 +42,17 @@ class Fleet {
   size_t size() const { return members_.size(); }
 
   // All cars wake: the built-in state, then Start.
-  std::vector<Said> Start(const Now& now);
-  std::vector<Said> Handle(const tools::LinkEvent& event, const Now& now);
+  void Start(const Now& now);
+  void Handle(const tools::LinkEvent& event, const Now& now);
   // Everything that is due: recorded values, parked cars' refresh, the cars' own deadlines.
-  std::vector<Said> Run(const Now& now);
-  std::vector<Said> Step(size_t car, const car::Input& input, const Now& now);
+  void Run(const Now& now);
+  void Step(size_t car, const car::Input& input, const Now& now);
 
   // When Run has something to do.
   Instant NextAt(const Now& now) const;
+
+  // Why a car's file could not be written, of the first such car; empty: all could.
+  const std::string& failure() const { return failure_; }
 
   const car::CarClient& client(size_t car) const { return *members_.at(car).client; }
 
@@ -52,8 +63,11 @@ class Fleet {
     Instant refresh_at;
   };
 
-  void Begin(size_t index, const Now& now, std::vector<Said>& said);
+  void Begin(size_t index, const Now& now);
 
+  Listener listener_;
+  Now now_;  // of the current call
+  std::string failure_;
   std::vector<Member> members_;
   std::vector<car::Observe> due_;
   std::mt19937_64 random_;

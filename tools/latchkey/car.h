@@ -1,62 +1,90 @@
-// What `car run` and `fleet simulate` share: a car's files, and the loop that runs cars until a
-// signal or a time.
+// What `car add`, `car reset`, `car run` and `fleet simulate` share: a car's files, and the loop
+// that runs cars until a signal or a time.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "proto/result.h"
 #include "proto/time.h"
 #include "proto/types.h"
 #include "tools/fleet/fleet.h"
+#include "tools/latchkey/commands.h"
 #include "tools/latchkey/folder.h"
 
 namespace latchkey::cli {
 
-// Both names checked. Error REASON_MALFORMED.
+// Both names checked, and that the car's client ids are nobody else's. Errors REASON_MALFORMED,
+// REASON_NOT_ALLOWED (a car "operator" or "registrar", a fleet "bridge" or "administrator").
 Result<CarRef> ParseCar(const std::string& fleet, const std::string& car);
 
-// Issues a certificate and an empty memory. Errors REASON_FULL (it is there already),
-// REASON_MALFORMED (no such fleet), REASON_STORE_UNAVAILABLE.
-Result<void> AddCarFiles(const Folder& folder, const CarRef& ref);
+// Issues a certificate for `days` and an empty memory; the fleet's own key is on the ring when
+// there is one. Errors REASON_FULL (it is there already), REASON_MALFORMED (no such fleet),
+// REASON_STORE_UNAVAILABLE.
+Result<void> AddCarFiles(const Folder& folder, const CarRef& ref, int days);
 bool HasCarFiles(const Folder& folder, const CarRef& ref);
 
-// The car of these files, not yet started, as link `index` of `inbox`. Errors: as above, and those
-// of LoadMemory.
+// The car of these files, not yet started, as link `index` of `inbox`. No other process opens it
+// while this one has it. Errors: as above, those of LoadMemory, REASON_NOT_ALLOWED (another process
+// has it).
 Result<std::unique_ptr<car::CarClient>> OpenCar(const Folder& folder, const CarRef& ref,
                                                 size_t index, tools::Inbox& inbox);
+
+// A car's memory, for who changes it while the car does not run. Nobody else can until it is gone.
+class ParkedCar {
+ public:
+  // Errors as OpenCar.
+  static Result<ParkedCar> Open(const Folder& folder, const CarRef& ref);
+
+  const car::Memory& memory() const { return memory_; }
+
+  // As somebody at the head unit would. Error REASON_STORE_UNAVAILABLE: nothing was changed.
+  Result<void> Reset(Timestamp now);
+
+ private:
+  ParkedCar(std::shared_ptr<void> lock, std::filesystem::path file, car::Memory memory)
+      : lock_(std::move(lock)), file_(std::move(file)), memory_(std::move(memory)) {}
+
+  std::shared_ptr<void> lock_;
+  std::filesystem::path file_;
+  car::Memory memory_;
+};
 
 // What a car said, as a line of a log; empty: nothing to print.
 std::string EventText(const car::Effect& effect);
 
+// `car run`: one car, its offer, and the person in it, who types at stdin. car_run.cc.
+struct CarRunOptions {
+  std::string car;
+  std::string fleet;
+  std::string replay;
+  double speed = 1;
+  bool loop = false;
+  bool offer = false;
+  std::string role = "owner";
+  std::string confirm = "ask";
+  std::string length;
+};
+
+void RunCar(Context& context, const CarRunOptions& options);
+
+// Runs cars: their events, and what is due.
 class Loop {
  public:
-  // Sees what cars say, in order.
-  using Listener = std::function<void(const fleet::Said& said, const Now& now)>;
-
-  Loop(fleet::Fleet& cars, tools::Inbox& inbox, Listener listener)
-      : cars_(cars), inbox_(inbox), listener_(std::move(listener)) {}
+  Loop(fleet::Fleet& cars, tools::Inbox& inbox) : cars_(cars), inbox_(inbox) {}
 
   // Called a few times a second.
-  void OnPause(std::function<void(const Now& now)> pause) { pause_ = std::move(pause); }
+  void OnPause(std::function<void()> pause) { pause_ = std::move(pause); }
 
-  // Steps a car outside of its events.
-  void Step(size_t car, const car::Input& input);
-
-  // Until SIGINT, SIGTERM, `length`, or a car whose memory cannot be written. False: the last.
+  // Until SIGINT, SIGTERM, `length`, or a car whose file cannot be written. False: the last.
   bool Run(std::optional<Duration> length);
 
  private:
-  void Tell(const std::vector<fleet::Said>& said, const Now& now);
-
   fleet::Fleet& cars_;
   tools::Inbox& inbox_;
-  Listener listener_;
-  std::function<void(const Now& now)> pause_;
-  bool failed_ = false;
+  std::function<void()> pause_;
 };
 
 }  // namespace latchkey::cli

@@ -7,9 +7,11 @@
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
+#include <sys/resource.h>
 
 #include "tools/fleet/file.h"
 #include "tools/fleet/fleet.h"
+#include "tools/latchkey/ca_inventory.h"
 #include "tools/latchkey/car.h"
 #include "tools/latchkey/commands.h"
 #include "tools/latchkey/show.h"
@@ -34,6 +36,15 @@ std::string NameOf(const std::string& prefix, int number) {
   return prefix + (digits.size() < 2 ? "0" : "") + digits;
 }
 
+// Each car has a socket and a lock: as many open files as the system lets this process have.
+void AllowFiles() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    ::setrlimit(RLIMIT_NOFILE, &limit);  // when it fails the limit stays as it is
+  }
+}
+
 class Simulation {
  public:
   Simulation(Context& context, SimulateOptions options)
@@ -47,17 +58,13 @@ class Simulation {
     if (!options_.length.empty()) {
       LK_TRY(length, ParseDuration(options_.length));
     }
+    AllowFiles();
     for (int i = 0; i < options_.cars; ++i) {
       LK_CHECK(AddOne(folder, i, shift));
     }
-    Loop loop(cars_, inbox_, [this](const fleet::Said& said, const Now& now) {
-      const std::string text = EventText(said.effect);
-      if (!text.empty()) {
-        Event(names_[said.car], text, now.wall);
-      }
-    });
+    Loop loop(cars_, inbox_);
     if (!loop.Run(length)) {
-      return Fail(v1::REASON_STORE_UNAVAILABLE, "a car's memory cannot be written: see above");
+      return Fail(v1::REASON_STORE_UNAVAILABLE, cars_.failure());
     }
     return {};
   }
@@ -68,7 +75,7 @@ class Simulation {
     const std::string name = NameOf(options_.prefix, number + 1);
     LK_TRY(const CarRef ref, ParseCar(options_.fleet, name));
     if (!HasCarFiles(folder, ref)) {
-      LK_CHECK(AddCarFiles(folder, ref));
+      LK_CHECK(AddCarFiles(folder, ref, kCarDays));
     }
     LK_TRY(std::unique_ptr<car::CarClient> client, OpenCar(folder, ref, index, inbox_));
     const fleet::Drive& drive = drives_[index % drives_.size()];
@@ -95,7 +102,12 @@ class Simulation {
   std::vector<fleet::Drive> drives_;
   std::vector<std::string> names_;
   tools::Inbox inbox_;
-  fleet::Fleet cars_{std::random_device{}()};
+  fleet::Fleet cars_{std::random_device{}(), [this](const fleet::Said& said, const Now& now) {
+                       const std::string text = EventText(said.effect);
+                       if (!text.empty()) {
+                         Event(names_[said.car], text, now.wall);
+                       }
+                     }};
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <sstream>
 #include <system_error>
 #include <utility>
@@ -16,6 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "tools/latchkey/ca_inventory.h"
+
 namespace latchkey::cli {
 
 namespace {
@@ -24,7 +27,8 @@ namespace fs = std::filesystem;
 
 constexpr int kCaDays = 3650;
 constexpr int kLeafDays = 825;
-constexpr std::string_view kBridgeName = "main";
+constexpr int kConnectionsMax = 100'000;  // of each listener
+constexpr Duration kRenewBefore = std::chrono::hours(24 * 30);
 
 // Holds free ports open until all are chosen, so that no two are the same.
 class PortPicker {
@@ -122,11 +126,21 @@ Result<tools::Issued> LoadOrMakeCa(const fs::path& folder, const std::string& st
   return made;
 }
 
-// The broker's certificate and the bridge's; new ones when the host has changed.
+// False for a file that cannot be read: who needs it says so.
+bool EndsSoon(const fs::path& file, Timestamp now) {
+  const Result<std::string> pem = ReadFile(file);
+  const Result<std::string> der = pem ? PemToDer(*pem) : pem;
+  const Result<Timestamp> end =
+      der ? EndOf(*der) : Result<Timestamp>(tl::unexpected<Error>(der.error()));
+  return end && *end < now + kRenewBefore;
+}
+
+// The broker's certificate and the bridge's; new ones when they end soon, or the host has changed.
 Result<void> MakeServerAndBridge(const Folder& folder, const Cell& cell, const Cell& kept,
                                  const tools::Issued& ca, Timestamp now) {
   std::error_code ignored;
-  if (!fs::exists(folder.Broker() / "server.key", ignored) || kept.host != cell.host) {
+  if (!fs::exists(folder.Broker() / "server.key", ignored) || kept.host != cell.host ||
+      EndsSoon(folder.Broker() / "server.pem", now)) {
     std::vector<std::string> hosts = {cell.host};
     for (const char* local : {"localhost", "127.0.0.1"}) {
       if (cell.host != local) {
@@ -136,9 +150,10 @@ Result<void> MakeServerAndBridge(const Folder& folder, const Cell& cell, const C
     LK_TRY(const tools::Issued server, tools::IssueServer(hosts, ca, now, kLeafDays));
     LK_CHECK(SaveIssued(folder.Broker(), "server", server));
   }
-  if (!fs::exists(folder.Bridge() / "bridge.key", ignored)) {
+  if (!fs::exists(folder.Bridge() / "bridge.key", ignored) ||
+      EndsSoon(folder.Bridge() / "bridge.pem", now)) {
     LK_TRY(const tools::Issued bridge,
-           tools::IssueClient(BridgeIdentity{std::string(kBridgeName)}, ca, now, kLeafDays));
+           IssueAndKeep(folder, BridgeIdentity{std::string(kBridgeName)}, now, kLeafDays));
     LK_CHECK(SaveIssued(folder.Bridge(), "bridge", bridge));
   }
   return {};
@@ -199,9 +214,13 @@ std::string BrokerConfiguration(const Folder& folder, const Cell& cell, const fs
       << "persistence_location " << broker << "/\n"
       << "autosave_interval 30\n"
       << "set_tcp_nodelay true\n"
+      << "# Bounds: what one client can make the broker hold.\n"
       << "message_size_limit 65536\n"
+      << "max_packet_size 70000\n"
       << "max_keepalive 300\n"
+      << "max_inflight_messages 20\n"
       << "max_queued_messages 1000\n"
+      << "max_queued_bytes 16777216\n"
       << "log_dest stderr\n"
       << "log_timestamp_format %Y-%m-%dT%H:%M:%S\n";
   for (const char* type : {"notice", "warning", "error"}) {
@@ -213,6 +232,7 @@ std::string BrokerConfiguration(const Folder& folder, const Cell& cell, const fs
       << "plugin " << (plugins / "latchkey_auth.so").string() << "\n"
       << "plugin_opt_cell " << cell.name << "\n"
       << "plugin_opt_cell_ca " << folder.CellCa().string() << "\n"
+      << "plugin_opt_cell_crl " << CellAuthority(folder).list.string() << "\n"
       << "plugin_opt_fleet_ca_dir " << broker << "/fleets\n"
       << "plugin_opt_ring_file " << broker << "/rings.log\n"
       << "\n# Phones: TLS, user name and token.\n"
@@ -220,13 +240,16 @@ std::string BrokerConfiguration(const Folder& folder, const Cell& cell, const fs
       << "certfile " << broker << "/server.pem\n"
       << "keyfile " << broker << "/server.key\n"
       << "tls_version tlsv1.2\n"
-      << "\n# Cars, operators and the bridge: TLS with a client certificate.\n"
+      << "max_connections " << kConnectionsMax << "\n"
+      << "\n# Cars, operators, registrars, administrators and the bridge: TLS with a client "
+         "certificate.\n"
       << "listener " << cell.car_port << " " << cell.host << "\n"
       << "cafile " << broker << "/clients_ca.pem\n"
       << "certfile " << broker << "/server.pem\n"
       << "keyfile " << broker << "/server.key\n"
       << "tls_version tlsv1.2\n"
-      << "require_certificate true\n";
+      << "require_certificate true\n"
+      << "max_connections " << kConnectionsMax << "\n";
   return out.str();
 }
 
@@ -263,6 +286,11 @@ std::string BridgeConfiguration(const Folder& folder, const Cell& cell) {
 
 Result<Cell> MakeCell(const Folder& folder, const FleetId& fleet, const CellWish& wish,
                       Timestamp now) {
+  if (fleet.str() == "bridge" || fleet.str() == "administrator") {
+    return Fail(v1::REASON_NOT_ALLOWED, "fleet \"" + fleet.str() +
+                                            "\" would share client ids with those who serve the "
+                                            "cell: choose another name");
+  }
   std::error_code ignored;
   Cell kept;
   if (fs::exists(folder.root() / "cell.json", ignored)) {

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
 #include "proto/result.h"
 #include "proto/time.h"
@@ -12,6 +13,8 @@
 #include "tools/latchkey/folder.h"
 
 namespace latchkey::cli {
+
+inline constexpr std::string_view kBridgeName = "main";
 
 // What `fleet init` was asked for. Empty or 0: what cell.json has, else a default or a free port.
 struct CellWish {
@@ -23,8 +26,10 @@ struct CellWish {
   std::filesystem::path plugins;  // folder of latchkey_auth.so and latchkey_guard.so
 };
 
-// Makes what is missing and keeps what is there; writes both configurations anew. Errors:
-// REASON_MALFORMED (a name that breaks its rule), REASON_STORE_UNAVAILABLE (files),
+// Makes what is missing, renews what ends within 30 days (the broker's and the bridge's
+// certificates) and keeps the rest; writes both configurations anew. Errors:
+// REASON_MALFORMED (a name that breaks its rule), REASON_NOT_ALLOWED (a fleet named "bridge" or
+// "administrator"), REASON_STORE_UNAVAILABLE (files),
 // REASON_BAD_CERTIFICATE (a CA on disk that does not parse), REASON_FULL (no free port).
 Result<Cell> MakeCell(const Folder& folder, const FleetId& fleet, const CellWish& wish,
                       Timestamp now);

@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -137,6 +138,23 @@ Result<void> Folder::SaveCell(const Cell& cell) const {
                                        {"car_port", cell.car_port},
                                        {"http_port", cell.http_port}};
   return WriteFile(root_ / "cell.json", json.dump(2) + "\n", Secrecy::kPublic);
+}
+
+FileLock::FileLock(const fs::path& path, Patience patience)
+    : number_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) {
+  const int how = LOCK_EX | (patience == Patience::kTry ? LOCK_NB : 0);
+  while (number_ >= 0 && ::flock(number_, how) != 0) {
+    if (errno != EINTR) {
+      ::close(number_);
+      number_ = -1;
+    }
+  }
+}
+
+FileLock::~FileLock() {
+  if (number_ >= 0) {
+    ::close(number_);
+  }
 }
 
 Result<std::string> ReadFile(const fs::path& path) {

@@ -1,15 +1,19 @@
 // The data folder: where a cell, its fleets, cars, phones and operators keep their files.
 //
-//   cell.json                 name, host, ports (see Cell)
-//   ca/cell.pem cell.key      cell CA: signs the broker's server certificate and the bridge
-//   broker/                   mosquitto.conf server.pem server.key clients_ca.pem
-//   fleets/{fleet}.pem rings.log mosquitto.db bridge/                   latchkey.toml bridge.pem
-//   bridge.key store/ fleets/{fleet}/           ca.pem ca.key cars/{fleet}/{car}/       car.pem
-//   car.key memory.bin phones/{name}/            phone.key phone.json (label, pairings)
-//   operators/{fleet}/{name}/ operator.pem operator.key
-//   run/                      logs, pid files
+//   cell.json                  name, host, ports (see Cell)
+//   ca/                        cell.pem cell.key: the cell's CA, which signs the broker's server
+//                              certificate, the bridge and administrators; and ca_inventory.h
+//   broker/                    mosquitto.conf server.pem server.key clients_ca.pem cell.crl.pem
+//                              fleets/{fleet}.pem fleets/{fleet}.crl.pem rings.log mosquitto.db
+//   bridge/                    latchkey.toml bridge.pem bridge.key store/
+//   fleets/{fleet}/            ca.pem ca.key registrar/; and ca_inventory.h
+//   cars/{fleet}/{car}/        car.pem car.key memory.bin
+//   phones/{name}/             phone.key phone.json (label, pairings)
+//   operators/{fleet}/{name}/  operator.pem operator.key
+//   run/                       logs, pid files
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -46,6 +50,22 @@ class Folder {
 
  private:
   std::filesystem::path root_;
+};
+
+// A lock file that one process at a time holds, until it ends; the file stays.
+class FileLock {
+ public:
+  enum class Patience : uint8_t { kWait, kTry };
+  FileLock(const std::filesystem::path& path, Patience patience);
+  ~FileLock();
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+  // False: it cannot be made, or (kTry) another process holds it.
+  bool held() const { return number_ >= 0; }
+
+ private:
+  int number_;
 };
 
 // Whole file. Error REASON_STORE_UNAVAILABLE with path and errno text.

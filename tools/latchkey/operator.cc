@@ -10,6 +10,7 @@
 #include "proto/certificate.h"
 #include "proto/keyring.h"
 #include "tools/ca/ca.h"
+#include "tools/latchkey/ca_inventory.h"
 #include "tools/latchkey/cell.h"
 #include "tools/latchkey/commands.h"
 #include "tools/latchkey/folder.h"
@@ -20,12 +21,11 @@ namespace latchkey::cli {
 
 namespace {
 
-constexpr int kOperatorDays = 365;
-
 struct AddOptions {
   std::string name;
   std::string fleet;
   std::vector<std::string> groups;
+  int days = kOperatorDays;
 };
 
 Result<OperatorIdentity> IdentityOf(const AddOptions& options) {
@@ -55,15 +55,13 @@ Result<std::string> Add(const Context& context, const AddOptions& options) {
   LK_TRY(const Cell cell, folder.LoadCell());
   LK_TRY(const OperatorIdentity identity, IdentityOf(options));
   const std::filesystem::path path = folder.Operator(identity.fleet, identity.name);
-  const Result<tools::Issued> ca = LoadIssued(folder.Fleet(identity.fleet), "ca");
-  if (!ca) {
+  if (!LoadIssued(folder.Fleet(identity.fleet), "ca")) {
     return Fail(v1::REASON_MALFORMED, "no fleet " + identity.fleet.str() + " in cell " + cell.name +
-                                          " (" + ca.error().text +
-                                          "): make it with `latchkey fleet init " +
+                                          " here: make it with `latchkey fleet init " +
                                           identity.fleet.str() + "`");
   }
   LK_TRY(const tools::Issued issued,
-         tools::IssueClient(identity, *ca, ReadClocks().wall, kOperatorDays));
+         IssueAndKeep(folder, identity, ReadClocks().wall, options.days));
   LK_CHECK(SaveIssued(path, "operator", issued));
   return path.string();
 }
@@ -81,6 +79,9 @@ void AddOperator(CLI::App& app, Context& context) {
   add->add_option("--groups", options->groups, "State groups, for example energy,link")
       ->required()
       ->delimiter(',');
+  add->add_option("--days", options->days, "Days that the certificate lives")
+      ->check(CLI::Range(1, 3650))
+      ->capture_default_str();
   add->callback([&context, options] {
     const Result<std::string> path = Add(context, *options);
     if (!path) {

@@ -1,16 +1,18 @@
-// latchkey status: is the bridge well, who is online, how old is what is known.
+// latchkey status: is the bridge well, who is online, how old is what is known, what ends soon.
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "proto/state.h"
 #include "tools/latchkey/api.h"
+#include "tools/latchkey/ca_expiry.h"
 #include "tools/latchkey/commands.h"
 #include "tools/latchkey/folder.h"
 #include "tools/latchkey/show.h"
@@ -106,6 +108,31 @@ std::string CarLine(const ordered_json& car, Timestamp now) {
                  : std::string("no state"));
 }
 
+void ShowEnding(const std::vector<Expiry>& ending, Timestamp now) {
+  size_t rows = 0;
+  for (const Expiry& each : ending) {
+    if (rows++ == kRowsMax) {
+      Say("warning: ... and " + std::to_string(ending.size() - kRowsMax) +
+          " more; --json shows all");
+      break;
+    }
+    Say("warning: " + each.what + " " + EndText(each.ends, now) + " (" + each.file.string() +
+        "): " + each.next);
+  }
+}
+
+ordered_json EndingJson(const std::vector<Expiry>& ending, Timestamp now) {
+  ordered_json json = ordered_json::array();
+  for (const Expiry& each : ending) {
+    json.push_back({{"what", each.what},
+                    {"file", each.file.string()},
+                    {"ends_at_ms", each.ends.ms},
+                    {"ended", each.ends <= now},
+                    {"next", each.next}});
+  }
+  return json;
+}
+
 void Show(const Cell& cell, const Overview& overview) {
   const ordered_json& cars = overview.cars["cars"];
   const auto online = std::count_if(cars.begin(), cars.end(), Online);
@@ -127,13 +154,14 @@ void Show(const Cell& cell, const Overview& overview) {
   }
 }
 
-void ShowJson(const Cell& cell, const Overview& overview) {
+void ShowJson(const Cell& cell, const Overview& overview, const ordered_json& ending) {
   ordered_json json = {{"cell", cell.name}, {"ready", overview.ready}};
   if (!overview.ready) {
     json["not_ready"] = overview.not_ready;
   }
   json["commands_open"] = overview.commands_open ? ordered_json(*overview.commands_open) : nullptr;
   json["commands_held"] = overview.commands_held ? ordered_json(*overview.commands_held) : nullptr;
+  json["ending"] = ending;
   json.update(overview.cars);
   for (ordered_json& car : json["cars"]) {
     const std::optional<Timestamp> newest = NewestState(car);
@@ -151,6 +179,11 @@ void Status(Context& context) {
     Complain(context, cell.error());
     return;
   }
+  const Timestamp now = ReadClocks().wall;
+  const std::vector<Expiry> ending = EndingSoon(Folder(context.data), now);
+  if (!context.json) {
+    ShowEnding(ending, now);
+  }
   const Result<Overview> overview = Ask(cell->http_port);
   if (!overview) {
     Complain(context, {overview.error().reason,
@@ -159,7 +192,7 @@ void Status(Context& context) {
                            "`; cars and phones reach each other without it"});
     return;
   }
-  context.json ? ShowJson(*cell, *overview) : Show(*cell, *overview);
+  context.json ? ShowJson(*cell, *overview, EndingJson(ending, now)) : Show(*cell, *overview);
   context.exit_code = overview->ready ? 0 : 1;
 }
 
@@ -167,7 +200,9 @@ void Status(Context& context) {
 
 void AddStatus(CLI::App& app, Context& context) {
   CLI::App* status = app.add_subcommand(
-      "status", "Is the bridge well, who is online, how old is what is known (exit 0: ready)");
+      "status",
+      "Is the bridge well, who is online, how old is what is known, which certificates end soon "
+      "(exit 0: ready)");
   status->callback([&context] { Status(context); });
 }
 

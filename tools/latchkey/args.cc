@@ -13,29 +13,17 @@
 #include "proto/crypto.h"
 #include "proto/keyring.h"
 #include "proto/types.h"
-#include "tools/latchkey/show.h"
+#include "tools/latchkey/hours.h"
+#include "tools/latchkey/rights.h"
 
 namespace latchkey::cli {
 
 namespace {
 
-constexpr std::array<std::string_view, 7> kDays = {"mon", "tue", "wed", "thu", "fri", "sat", "sun"};
 constexpr uint32_t kAllDays = 0x7f;
 
 tl::unexpected<Error> Bad(std::string_view value, std::string_view wanted) {
   return Fail(v1::REASON_MALFORMED, "\"" + std::string(value) + "\" is not " + std::string(wanted));
-}
-
-std::vector<std::string_view> Split(std::string_view text, char at) {
-  std::vector<std::string_view> parts;
-  for (;;) {
-    const size_t end = text.find(at);
-    parts.push_back(text.substr(0, end));
-    if (end == std::string_view::npos) {
-      return parts;
-    }
-    text.remove_prefix(end + 1);
-  }
 }
 
 Result<double> Number(std::string_view text) {
@@ -43,15 +31,6 @@ Result<double> Number(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) {
     return Bad(text, "a number");
-  }
-  return value;
-}
-
-Result<uint32_t> Whole(std::string_view text) {
-  uint32_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) {
-    return Bad(text, "a whole number");
   }
   return value;
 }
@@ -70,51 +49,6 @@ Result<bool> YesNo(std::string_view text) {
   return Bad(text, "true or false");
 }
 
-// "07:30" -> 450
-Result<uint32_t> MinuteOfDay(std::string_view text) {
-  const std::vector<std::string_view> parts = Split(text, ':');
-  if (parts.size() == 2 && parts[1].size() == 2) {
-    const Result<uint32_t> hours = Whole(parts[0]);
-    const Result<uint32_t> minutes = Whole(parts[1]);
-    if (hours && minutes && *hours < 24 && *minutes < 60) {
-      return *hours * 60 + *minutes;
-    }
-  }
-  return Bad(text, "a time of day like 07:30");
-}
-
-std::optional<size_t> Day(std::string_view text) {
-  const auto* found = std::find(kDays.begin(), kDays.end(), text);
-  return found == kDays.end() ? std::nullopt
-                              : std::optional(static_cast<size_t>(found - kDays.begin()));
-}
-
-// "daily", "once", "mon-fri", "sat+sun", "fri-mon" -> bit 0 Monday to bit 6 Sunday.
-Result<uint32_t> Weekdays(std::string_view text) {
-  if (text == "daily") {
-    return kAllDays;
-  }
-  if (text == "once") {
-    return 0U;
-  }
-  uint32_t days = 0;
-  for (const std::string_view part : Split(text, '+')) {
-    const std::vector<std::string_view> ends = Split(part, '-');
-    const std::optional<size_t> first = Day(ends.front());
-    const std::optional<size_t> last = Day(ends.back());
-    if (!first || !last || ends.size() > 2) {
-      return Bad(text, "days like daily, once, mon-fri or sat+sun");
-    }
-    for (size_t day = *first;; day = (day + 1) % kDays.size()) {
-      days |= 1U << day;
-      if (day == *last) {
-        break;
-      }
-    }
-  }
-  return days;
-}
-
 Result<v1::TravelMode> Mode(std::string_view text) {
   static constexpr std::array<std::pair<std::string_view, v1::TravelMode>, 4> kModes = {
       {{"drive", v1::TRAVEL_MODE_DRIVE},
@@ -127,20 +61,6 @@ Result<v1::TravelMode> Mode(std::string_view text) {
     }
   }
   return Bad(text, "drive, walk, transit or cycle");
-}
-
-Result<v1::Role> RoleOf(std::string_view text) {
-  static constexpr std::array<std::pair<std::string_view, v1::Role>, 4> kRoles = {
-      {{"owner", v1::ROLE_OWNER},
-       {"driver", v1::ROLE_DRIVER},
-       {"guest", v1::ROLE_GUEST},
-       {"fleet", v1::ROLE_FLEET}}};
-  for (const auto& [word, role] : kRoles) {
-    if (word == text) {
-      return role;
-    }
-  }
-  return Bad(text, "owner, driver, guest or fleet");
 }
 
 // A public key as people paste it: hex, base64 or base64url of a SEC 1 point.
@@ -218,11 +138,11 @@ Result<void> AddDeparture(v1::Command& command, std::string_view text, Timestamp
   if (parts.size() > 3) {
     return Bad(text, "a departure: 07:30[,days[,celsius]]");
   }
-  LK_TRY(const uint32_t minute, MinuteOfDay(parts[0]));
+  LK_TRY(const uint32_t minute, ParseMinuteOfDay(parts[0]));
   uint32_t days = 0;
   double celsius = 0;
   if (parts.size() > 1) {
-    LK_TRY(days, Weekdays(parts[1]));
+    LK_TRY(days, ParseDays(parts[1]));
   }
   if (parts.size() > 2) {
     LK_TRY(celsius, Number(parts[2]));
@@ -240,11 +160,11 @@ Result<void> AddWindow(v1::Command& command, std::string_view text, Timestamp /*
   if (parts.size() > 2 || ends.size() != 2) {
     return Bad(text, "a window: 22:00-06:00[,days]");
   }
-  LK_TRY(const uint32_t start, MinuteOfDay(ends[0]));
-  LK_TRY(const uint32_t end, MinuteOfDay(ends[1]));
+  LK_TRY(const uint32_t start, ParseMinuteOfDay(ends[0]));
+  LK_TRY(const uint32_t end, ParseMinuteOfDay(ends[1]));
   uint32_t days = kAllDays;
   if (parts.size() > 1) {
-    LK_TRY(days, Weekdays(parts[1]));
+    LK_TRY(days, ParseDays(parts[1]));
   }
   v1::ChargeWindow& window = *command.mutable_charge_schedule()->add_windows();
   window.set_start_minute(start);
@@ -255,8 +175,8 @@ Result<void> AddWindow(v1::Command& command, std::string_view text, Timestamp /*
 
 Setter AtTime(void (v1::Key::*put)(uint64_t)) {
   return [put](v1::Command& command, std::string_view text, Timestamp now) -> Result<void> {
-    LK_TRY(const Duration after, ParseDuration(text));
-    (command.mutable_add_key()->mutable_key()->*put)(static_cast<uint64_t>((now + after).ms));
+    LK_TRY(const Timestamp at, ParseWhen(text, now));
+    (command.mutable_add_key()->mutable_key()->*put)(static_cast<uint64_t>(at.ms));
     return {};
   };
 }
@@ -269,13 +189,13 @@ const std::vector<Argument>& Arguments() {
                       c.mutable_climate_on()->set_target_temperature(static_cast<float>(v));
                     })},
       {"climate_on", "minutes", "N", false,
-       Take<uint32_t>(Whole,
+       Take<uint32_t>(ParseWhole,
                       [](v1::Command& c, uint32_t v) { c.mutable_climate_on()->set_minutes(v); })},
       {"departure_schedule", "departure", "07:30[,mon-fri[,21]] (repeat; none: clear)", false,
        AddDeparture},
       {"charge_limit", "percent", "N", true,
-       Take<uint32_t>(
-           Whole, [](v1::Command& c, uint32_t v) { c.mutable_charge_limit()->set_percent(v); })},
+       Take<uint32_t>(ParseWhole, [](v1::Command& c,
+                                     uint32_t v) { c.mutable_charge_limit()->set_percent(v); })},
       {"charge_schedule", "window", "22:00-06:00[,daily] (repeat; none: clear)", false, AddWindow},
       {"send_destination", "leg", "LAT,LON[,NAME[,drive|walk|transit|cycle]] (repeat)", true,
        AddLeg},
@@ -291,7 +211,7 @@ const std::vector<Argument>& Arguments() {
                            c.mutable_add_key()->mutable_key()->set_public_key(v);
                          })},
       {"add_key", "role", "owner|driver|guest|fleet", true,
-       Take<v1::Role>(RoleOf,
+       Take<v1::Role>(ParseRole,
                       [](v1::Command& c, v1::Role v) {
                         v1::Key& key = *c.mutable_add_key()->mutable_key();
                         key.set_role(v);

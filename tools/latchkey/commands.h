@@ -20,10 +20,13 @@ void AddFleet(CLI::App& app, Context& context);  // fleet.cc: fleet init
 void AddFleetSimulate(
     CLI::App& app,
     Context& context);  // fleet_simulate.cc: fleet simulate (adds to the `fleet` subcommand)
-void AddCar(CLI::App& app, Context& context);    // car.cc: car add, car run
-void AddPhone(CLI::App& app, Context& context);  // phone.cc: phone init, pair, watch, send, token
-void AddOperator(CLI::App& app, Context& context);  // operator.cc: operator add
-void AddTap(CLI::App& app, Context& context);       // tap.cc
-void AddStatus(CLI::App& app, Context& context);    // status.cc
+void AddFleetKeys(CLI::App& app, Context& context);  // fleet_keys.cc: fleet key, give, take
+void AddBlock(CLI::App& app, Context& context);      // block.cc: block add, lift, list
+void AddCar(CLI::App& app, Context& context);        // car.cc: car add, car run
+void AddPhone(CLI::App& app, Context& context);      // phone.cc: all of `phone`
+void AddOperator(CLI::App& app, Context& context);   // operator.cc: operator add
+void AddCa(CLI::App& app, Context& context);         // ca.cc: ca list, revoke, crl, serve
+void AddTap(CLI::App& app, Context& context);        // tap.cc
+void AddStatus(CLI::App& app, Context& context);     // status.cc
 
 }  // namespace latchkey::cli

@@ -55,10 +55,10 @@ void Init(Context& context, InitOptions options) {
                        "fleet \"" + options.fleet + "\" is not 1 to 32 of a-z, 0-9 and '-'"});
     return;
   }
-  if (fleet->str() == "bridge") {
-    Complain(context,
-             {v1::REASON_NOT_ALLOWED,
-              "fleet \"bridge\" would share client ids with the bridge: choose another name"});
+  if (fleet->str() == "bridge" || fleet->str() == "administrator") {
+    Complain(context, {v1::REASON_NOT_ALLOWED, "fleet \"" + fleet->str() +
+                                                   "\" would share client ids with the " +
+                                                   fleet->str() + ": choose another name"});
     return;
   }
   std::error_code ignored;
@@ -95,7 +95,8 @@ void Init(Context& context, InitOptions options) {
 }  // namespace
 
 void AddFleet(CLI::App& app, Context& context) {
-  CLI::App* fleet = app.add_subcommand("fleet", "Fleets: make one, simulate cars");
+  CLI::App* fleet =
+      app.add_subcommand("fleet", "Fleets: make one, simulate cars, give and take keys");
   fleet->require_subcommand(1);
   CLI::App* init = fleet->add_subcommand(
       "init", "Make a cell and a fleet in the data folder; with another fleet: add it");
@@ -107,6 +108,7 @@ void AddFleet(CLI::App& app, Context& context) {
   init->add_option("--car-port", options->wish.car_port, "Port for cars; 0: kept or free");
   init->add_option("--http-port", options->wish.http_port, "Bridge's HTTP; 0: kept or free");
   init->add_option("--plugin-dir", options->plugins, "Folder of the broker's plugins");
+  init->footer("Example:\n  latchkey fleet init demo --plugin-dir build/release/plugins\n");
   init->callback([&context, options] { Init(context, *options); });
 }
 

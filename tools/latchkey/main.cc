@@ -12,10 +12,12 @@
 namespace {
 
 std::filesystem::path DefaultData() {
-  if (const char* data = std::getenv("LATCHKEY_DATA"); data != nullptr && *data != '\0') {
+  // No other thread runs yet, and nobody changes the environment.
+  const char* data = std::getenv("LATCHKEY_DATA");  // NOLINT(concurrency-mt-unsafe)
+  if (data != nullptr && *data != '\0') {
     return data;
   }
-  const char* home = std::getenv("HOME");
+  const char* home = std::getenv("HOME");  // NOLINT(concurrency-mt-unsafe)
   return std::filesystem::path(home != nullptr ? home : ".") / ".latchkey";
 }
 
@@ -38,9 +40,12 @@ int main(int argc, char** argv) {
     app.footer("Exit codes: 0 done, 1 refused or failed, 2 usage, 3 timed out.");
     latchkey::cli::AddFleet(app, context);
     latchkey::cli::AddFleetSimulate(app, context);
+    latchkey::cli::AddFleetKeys(app, context);
     latchkey::cli::AddCar(app, context);
     latchkey::cli::AddPhone(app, context);
     latchkey::cli::AddOperator(app, context);
+    latchkey::cli::AddCa(app, context);
+    latchkey::cli::AddBlock(app, context);
     latchkey::cli::AddTap(app, context);
     latchkey::cli::AddStatus(app, context);
     try {

@@ -48,47 +48,13 @@ void SayKey(const Context& context, const std::string& name, const PublicKey& ke
 }
 
 void Init(Context& context, const std::string& name, const std::string& label) {
-  const Folder folder(context.data);
-  const auto made = [&]() -> Result<PublicKey> {
-    LK_CHECK(CheckName(name));
-    std::error_code ignored;
-    if (fs::exists(folder.Phone(name) / "phone.key", ignored)) {
-      return Fail(v1::REASON_MALFORMED, "phone " + name + " exists already in " +
-                                            folder.Phone(name).string() +
-                                            ": use it, or take another name");
-    }
-    if (label.size() > kLabelBytesMax) {
-      return Fail(v1::REASON_TOO_LARGE, "a label has at most 64 bytes");
-    }
-    const PrivateKey key = PrivateKey::Generate();
-    LK_CHECK(SavePhone(folder, name, label.empty() ? name : label, key.Public(), {}));
-    LK_CHECK(WriteFile(folder.Phone(name) / "phone.key", key.ToPem(), Secrecy::kSecret));
-    return key.Public();
-  }();
+  const Result<PublicKey> made =
+      MakePhone(Folder(context.data), name, label.empty() ? name : label);
   if (!made) {
     Complain(context, made.error());
     return;
   }
   SayKey(context, name, *made);
-}
-
-// The CA for this pairing: a file named by --ca is copied, so that the phone needs it only once.
-Result<std::string> ChooseCa(const Folder& folder, const PairOptions& options,
-                             const PairingOffer& offer) {
-  if (options.ca_file.empty()) {
-    return CaFile(folder, options.name, offer.cell);
-  }
-  LK_TRY(const std::string pem, ReadFile(options.ca_file));
-  const fs::path copy = folder.Phone(options.name) / ("ca-" + offer.cell + ".pem");
-  LK_CHECK(WriteFile(copy, pem, Secrecy::kPublic));
-  return copy.string();
-}
-
-Result<void> SavePairing(const Folder& folder, const std::string& name, SavedPhone& saved,
-                         const tools::Pairing& pairing) {
-  std::erase_if(saved.pairings, [&](const tools::Pairing& old) { return old.ref == pairing.ref; });
-  saved.pairings.push_back(pairing);
-  return SavePhone(folder, name, saved.label, saved.key.Public(), saved.pairings);
 }
 
 void SayPaired(const Context& context, const std::string& name, const tools::Pairing& pairing,
@@ -117,7 +83,7 @@ void Pair(Context& context, const PairOptions& options) {
     Complain(context, !timeout ? timeout.error() : !offer ? offer.error() : saved.error());
     return;
   }
-  const Result<std::string> ca = ChooseCa(folder, options, *offer);
+  const Result<std::string> ca = ChooseCa(folder, options.name, options.ca_file, offer->cell);
   if (!ca) {
     Complain(context, ca.error());
     return;
@@ -201,6 +167,24 @@ void PrintToken(Context& context, const TokenOptions& options) {
 
 }  // namespace
 
+Result<std::string> ChooseCa(const Folder& folder, const std::string& name,
+                             const std::string& ca_file, const std::string& cell) {
+  if (ca_file.empty()) {
+    return CaFile(folder, name, cell);
+  }
+  LK_TRY(const std::string pem, ReadFile(ca_file));
+  const fs::path copy = folder.Phone(name) / ("ca-" + cell + ".pem");
+  LK_CHECK(WriteFile(copy, pem, Secrecy::kPublic));
+  return copy.string();
+}
+
+Result<void> SavePairing(const Folder& folder, const std::string& name, SavedPhone& saved,
+                         const tools::Pairing& pairing) {
+  std::erase_if(saved.pairings, [&](const tools::Pairing& old) { return old.ref == pairing.ref; });
+  saved.pairings.push_back(pairing);
+  return SavePhone(folder, name, saved.label, saved.key.Public(), saved.pairings);
+}
+
 std::string CaFile(const Folder& folder, const std::string& name, const std::string& cell) {
   const fs::path own = folder.Phone(name) / ("ca-" + cell + ".pem");
   std::error_code ignored;
@@ -244,7 +228,8 @@ Result<void> SaveTalk(const Context& context, const Talk& talk) {
 }
 
 void AddPhone(CLI::App& app, Context& context) {
-  CLI::App* phone = app.add_subcommand("phone", "Phones: pair with a car, watch it, command it");
+  CLI::App* phone =
+      app.add_subcommand("phone", "Phones: pair with a car, watch it, command it, share keys");
   phone->require_subcommand(1);
 
   CLI::App* init = phone->add_subcommand("init", "Make a phone: a key of its own, nothing else");
@@ -265,6 +250,9 @@ void AddPhone(CLI::App& app, Context& context) {
 
   AddPhoneWatch(*phone, context);
   AddPhoneSend(*phone, context);
+  AddPhoneShare(*phone, context);
+  AddPhoneAccept(*phone, context);
+  AddPhoneKeys(*phone, context);
 
   CLI::App* token =
       phone->add_subcommand("token", "Print user name and password for any MQTT client library");

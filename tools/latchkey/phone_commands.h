@@ -14,8 +14,11 @@
 
 namespace latchkey::cli {
 
-void AddPhoneSend(CLI::App& phone, Context& context);   // phone_send.cc
-void AddPhoneWatch(CLI::App& phone, Context& context);  // phone_watch.cc
+void AddPhoneSend(CLI::App& phone, Context& context);    // phone_send.cc
+void AddPhoneWatch(CLI::App& phone, Context& context);   // phone_watch.cc
+void AddPhoneShare(CLI::App& phone, Context& context);   // phone_share.cc: key, share
+void AddPhoneAccept(CLI::App& phone, Context& context);  // phone_accept.cc
+void AddPhoneKeys(CLI::App& phone, Context& context);    // phone_keys.cc: keys, remove
 
 // A saved phone that talks to one of its cars.
 struct Talk {
@@ -31,6 +34,15 @@ Result<std::unique_ptr<Talk>> OpenTalk(const Context& context, const std::string
 
 // Writes the phone's pairings back, for example with a newer ring.
 Result<void> SaveTalk(const Context& context, const Talk& talk);
+
+// The phone's pairings with `pairing` in the place of one with the same car.
+Result<void> SavePairing(const Folder& folder, const std::string& name, SavedPhone& saved,
+                         const tools::Pairing& pairing);
+
+// The CA for the broker of `cell`: `ca_file`, copied, so that the phone needs it only once; empty:
+// as CaFile. Error REASON_STORE_UNAVAILABLE.
+Result<std::string> ChooseCa(const Folder& folder, const std::string& name,
+                             const std::string& ca_file, const std::string& cell);
 
 // The CA that signs the broker of `cell`: the phone's own copy, else the data folder's.
 std::string CaFile(const Folder& folder, const std::string& name, const std::string& cell);

@@ -3,6 +3,8 @@
 #include "tools/latchkey/phone_file.h"
 
 #include <optional>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include <nlohmann/json.hpp>
@@ -16,6 +18,8 @@ namespace latchkey::cli {
 namespace {
 
 using nlohmann::json;
+
+constexpr std::string_view kFleetPhone = "fleet-";
 
 std::string TextAt(const json& object, const char* key) {
   const auto found = object.find(key);
@@ -31,27 +35,40 @@ Result<tools::Pairing> ReadPairing(const json& object, const std::string& path) 
   }
   const std::optional<FleetId> fleet = FleetId::Parse(TextAt(object, "fleet"));
   const std::optional<CarId> car = CarId::Parse(TextAt(object, "car"));
-  const std::optional<std::string> der = Base64UrlDecode(TextAt(object, "car_certificate"));
   const std::optional<std::string> signed_ring = Base64UrlDecode(TextAt(object, "key_ring"));
   const auto port = object.find("port");
-  if (!fleet || !car || !der || !signed_ring || port == object.end() ||
-      !port->is_number_integer()) {
-    return broken("lacks fleet, car, port, certificate or ring");
+  if (!fleet || !car || !signed_ring || port == object.end() || !port->is_number_integer()) {
+    return broken("lacks fleet, car, port or ring");
   }
-  LK_TRY(Certificate certificate, Certificate::FromDer(*der));
-  LK_TRY(KeyRing ring, OpenKeyRingOf(*signed_ring, certificate.public_key));
   const CarRef ref{*fleet, *car};
+  const std::string host = TextAt(object, "host");
+  const std::string cell = TextAt(object, "cell");
+  if (signed_ring->empty()) {  // an invitation that waits for the car
+    LK_TRY(PublicKey key, PublicKey::FromPoint(
+                              Base64UrlDecode(TextAt(object, "car_key")).value_or(std::string())));
+    return tools::Pairing{
+        ref, host, port->get<int>(), cell, std::move(key), "", KeyRing{ref, 0, {}, {}}, ""};
+  }
+  const std::optional<std::string> der = Base64UrlDecode(TextAt(object, "car_certificate"));
+  LK_TRY(Certificate certificate, Certificate::FromDer(der.value_or(std::string())));
+  LK_TRY(KeyRing ring, OpenKeyRingOf(*signed_ring, certificate.public_key));
   if (ring.ref != ref) {
     return broken("has the ring of another car");
   }
-  return tools::Pairing{ref,
-                        TextAt(object, "host"),
-                        port->get<int>(),
-                        TextAt(object, "cell"),
-                        certificate.public_key,
-                        *der,
-                        std::move(ring),
-                        *signed_ring};
+  return tools::Pairing{
+      ref,         host, port->get<int>(), cell, certificate.public_key, *der, std::move(ring),
+      *signed_ring};
+}
+
+}  // namespace
+
+namespace {
+
+// A phone's name is a name, or that of a fleet's key, which may be longer.
+Result<void> CheckPhoneName(const std::string& name) {
+  const bool of_fleet = name.rfind(kFleetPhone, 0) == 0 &&
+                        FleetId::Parse(std::string_view(name).substr(kFleetPhone.size()));
+  return of_fleet ? Result<void>() : CheckName(name);
 }
 
 }  // namespace
@@ -64,8 +81,40 @@ Result<void> CheckName(const std::string& name) {
   return {};
 }
 
+std::string FleetPhoneName(const FleetId& fleet) {
+  return std::string(kFleetPhone) + fleet.str();
+}
+
+Result<std::optional<PublicKey>> FindFleetKey(const Folder& folder, const FleetId& fleet) {
+  const std::string name = FleetPhoneName(fleet);
+  std::error_code ignored;
+  if (!std::filesystem::exists(folder.Phone(name) / "phone.key", ignored)) {
+    return std::optional<PublicKey>();
+  }
+  LK_TRY(const SavedPhone phone, LoadPhone(folder, name));
+  return std::optional<PublicKey>(phone.key.Public());
+}
+
+Result<PublicKey> MakePhone(const Folder& folder, const std::string& name,
+                            const std::string& label) {
+  LK_CHECK(CheckPhoneName(name));
+  std::error_code ignored;
+  if (std::filesystem::exists(folder.Phone(name) / "phone.key", ignored)) {
+    return Fail(v1::REASON_MALFORMED, "phone " + name + " exists already in " +
+                                          folder.Phone(name).string() +
+                                          ": use it, or take another name");
+  }
+  if (label.size() > kLabelBytesMax) {
+    return Fail(v1::REASON_TOO_LARGE, "a label has at most 64 bytes: shorten it");
+  }
+  const PrivateKey key = PrivateKey::Generate();
+  LK_CHECK(SavePhone(folder, name, label, key.Public(), {}));
+  LK_CHECK(WriteFile(folder.Phone(name) / "phone.key", key.ToPem(), Secrecy::kSecret));
+  return key.Public();
+}
+
 Result<SavedPhone> LoadPhone(const Folder& folder, const std::string& name) {
-  LK_CHECK(CheckName(name));
+  LK_CHECK(CheckPhoneName(name));
   const std::filesystem::path path = folder.Phone(name);
   const Result<std::string> pem = ReadFile(path / "phone.key");
   if (!pem) {
@@ -103,6 +152,7 @@ Result<void> SavePhone(const Folder& folder, const std::string& name, const std:
                                {"port", pairing.port},
                                {"cell", pairing.cell},
                                {"ring_version", pairing.ring.version},
+                               {"car_key", Base64UrlEncode(pairing.car_key.ToPoint())},
                                {"car_certificate", Base64UrlEncode(pairing.car_certificate)},
                                {"key_ring", Base64UrlEncode(pairing.signed_ring)}});
   }

@@ -1,6 +1,4 @@
 // latchkey phone send: one command, every receipt with its time.
-#include <array>
-#include <cstdio>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,13 +6,12 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include "proto/command.h"
 #include "proto/crypto.h"
-#include "proto/reason.h"
 #include "tools/latchkey/args.h"
 #include "tools/latchkey/phone_commands.h"
+#include "tools/latchkey/receipts.h"
 #include "tools/latchkey/session.h"
 #include "tools/latchkey/show.h"
 
@@ -35,83 +32,11 @@ struct SendOptions {
   bool wait = false;
 };
 
-// Prints what happens to one command and remembers how it stands.
-class Report {
- public:
-  Report(Context& context, std::string action) : context_(context), action_(std::move(action)) {}
-
-  void Began(const tools::Phone::Began& began) {
-    const Timestamp now = ReadClocks().wall;
-    if (context_.json) {
-      nlohmann::ordered_json json = {{"event", "sent"},
-                                     {"car", began.ref.ToText()},
-                                     {"action", action_},
-                                     {"command_id", began.id.ToText()},
-                                     {"at_ms", now.ms}};
-      if (began.expires_at) {
-        json["expires_at_ms"] = began.expires_at->ms;
-      }
-      Say(json.dump());
-      return;
-    }
-    Say(ClockText(now) + "            " + action_ + " to " + began.ref.ToText() + ", id " +
-        began.id.ToText() +
-        (began.expires_at ? ", expires " + ClockText(*began.expires_at) : ", never expires"));
-  }
-
-  void Receipt(const tools::Phone::Receipt& receipt) {
-    const Outcome& outcome = receipt.outcome;
-    const Timestamp now = ReadClocks().wall;
-    state = outcome.state;
-    const char* by = outcome.source == v1::RECEIPT_SOURCE_CAR      ? "car"
-                     : outcome.source == v1::RECEIPT_SOURCE_BRIDGE ? "bridge"
-                                                                   : "phone";
-    if (context_.json) {
-      nlohmann::ordered_json json = {{"event", "receipt"},
-                                     {"command_id", outcome.command_id.ToText()},
-                                     {"state", ToText(outcome.state)},
-                                     {"by", by},
-                                     {"elapsed_ms", receipt.elapsed.count()},
-                                     {"at_ms", now.ms},
-                                     {"said_at_ms", outcome.at.ms},
-                                     {"final", receipt.final}};
-      if (outcome.reason != v1::REASON_UNSPECIFIED) {
-        json["reason"] = FactsOf(outcome.reason).word;
-        json["text"] = outcome.text;
-        json["may_have_acted"] = outcome.may_have_acted;
-        json["retry_can_help"] = outcome.retry_can_help;
-      }
-      if (receipt.broker_reason != 0) {
-        json["broker_reason_code"] = receipt.broker_reason;
-      }
-      Say(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-      return;
-    }
-    std::array<char, 32> elapsed{};
-    std::snprintf(elapsed.data(), elapsed.size(), "%+8lld ms",
-                  static_cast<long long>(receipt.elapsed.count()));
-    std::string line = ClockText(now) + elapsed.data() + "  " + std::string(ToText(outcome.state)) +
-                       "  (" + by + ")";
-    if (outcome.reason != v1::REASON_UNSPECIFIED) {
-      line += "  " + std::string(FactsOf(outcome.reason).word) + ": " + outcome.text;
-    }
-    if (receipt.broker_reason != 0) {
-      line += " [the broker's PUBACK says " + ReasonCodeText(receipt.broker_reason) + "]";
-    }
-    Say(line);
-  }
-
-  v1::ReceiptState state = v1::RECEIPT_STATE_UNSPECIFIED;
-
- private:
-  Context& context_;
-  std::string action_;
-};
-
 // What Run waits for, seen effect by effect.
 class Watcher {
  public:
-  Watcher(Report& report, bool wait) : report_(report), wait_(wait) {}
+  Watcher(const Context& context, const tools::Phone& phone, Report& report, bool wait)
+      : context_(context), phone_(phone), report_(report), wait_(wait) {}
 
   bool operator()(const tools::Phone::Effect& effect) {
     if (const auto* began = std::get_if<tools::Phone::Began>(&effect)) {
@@ -125,6 +50,8 @@ class Watcher {
       return failure->filter.empty() || failure->filter.find("/receipt/") != std::string::npos;
     } else if (std::holds_alternative<tools::Phone::Learned>(effect)) {
       learned = true;
+    } else if (const auto* change = std::get_if<tools::Phone::RingChanged>(&effect)) {
+      SayRingChange(context_, *change, phone_.id());
     }
     return false;
   }
@@ -133,15 +60,11 @@ class Watcher {
   bool learned = false;
 
  private:
+  const Context& context_;
+  const tools::Phone& phone_;
   Report& report_;
   bool wait_;
 };
-
-int ExitCode(v1::ReceiptState state) {
-  const bool good = state == v1::RECEIPT_STATE_DONE || state == v1::RECEIPT_STATE_HELD ||
-                    state == v1::RECEIPT_STATE_DELIVERED;
-  return good ? 0 : 1;
-}
 
 void Finish(Context& context, const SendOptions& options, const Report& report,
             const Watcher& watcher, const Session& session, Session::End end) {
@@ -154,8 +77,8 @@ void Finish(Context& context, const SendOptions& options, const Report& report,
                   options.timeout + "; the command may still act until it expires" +
                   (session.trouble().empty() ? "" : " (last trouble: " + session.trouble() + ")")},
              kTimedOut);
-  } else if (report.state != v1::RECEIPT_STATE_UNSPECIFIED) {
-    context.exit_code = ExitCode(report.state);
+  } else if (report.state() != v1::RECEIPT_STATE_UNSPECIFIED) {
+    context.exit_code = ExitCode(report.state());
   } else if (watcher.failed) {
     const int code = watcher.failed->broker_reason;
     Complain(context, {watcher.failed->error.reason,
@@ -190,7 +113,7 @@ void Send(Context& context, const SendOptions& options) {
   }
   tools::Phone& phone = (*talk)->phone;
   Report report(context, ActionName(options.action));
-  Watcher watcher(report, options.wait);
+  Watcher watcher(context, phone, report, options.wait);
   Session session(phone, (*talk)->link,
                   [&watcher](const tools::Phone::Effect& effect) { return watcher(effect); });
   const CarRef ref = phone.cars().begin()->first;

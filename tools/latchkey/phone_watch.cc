@@ -1,6 +1,6 @@
 // latchkey phone watch: what a car last said, every value with the time it was observed and its
 // age.
-#include <array>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -14,6 +14,8 @@
 #include "proto/state.h"
 #include "proto/topic.h"
 #include "tools/latchkey/phone_commands.h"
+#include "tools/latchkey/receipts.h"
+#include "tools/latchkey/rights.h"
 #include "tools/latchkey/session.h"
 #include "tools/latchkey/show.h"
 
@@ -22,6 +24,7 @@ namespace latchkey::cli {
 namespace {
 
 constexpr Duration kOncePatience = std::chrono::seconds(15);
+constexpr size_t kNewsMax = 5;
 
 struct WatchOptions {
   std::string name;
@@ -35,8 +38,8 @@ class View {
  public:
   enum class Form : uint8_t { kScreen, kLines, kJson };
 
-  View(const tools::Phone& phone, CarRef ref, Form form)
-      : phone_(phone), ref_(std::move(ref)), form_(form) {}
+  View(const Context& context, const tools::Phone& phone, CarRef ref, Form form)
+      : context_(context), phone_(phone), ref_(std::move(ref)), form_(form) {}
 
   void OnState(Group group) {
     if (form_ == Form::kScreen) {
@@ -80,6 +83,26 @@ class View {
     }
   }
 
+  // Who came, went and changed on the ring: a line; on the terminal the last few stay in view.
+  void OnRingChange(const tools::Phone::RingChanged& change) {
+    if (form_ != Form::kScreen) {
+      SayRingChange(context_, change, phone_.id());
+      return;
+    }
+    const auto keep = [&](const char* what, const std::vector<RingKey>& keys) {
+      for (const RingKey& key : keys) {
+        news_.push_back(ClockText(ReadClocks().wall) + "  key " + what + ": " +
+                        Printable(key.label) + " (" + RoleText(key.role) + ")");
+      }
+    };
+    keep("added", change.added);
+    keep("changed", change.changed);
+    keep("removed", change.removed);
+    while (news_.size() > kNewsMax) {
+      news_.pop_front();
+    }
+  }
+
   // Everything known, for --once and for the terminal.
   std::string Whole() const {
     const Timestamp now = ReadClocks().wall;
@@ -95,6 +118,9 @@ class View {
       for (const SignalRow& row : Rows(group)) {
         text += "  " + RowText(row, now) + "\n";
       }
+    }
+    for (const std::string& line : news_) {
+      text += line + "\n";
     }
     return text;
   }
@@ -128,9 +154,11 @@ class View {
            " (" + AgeText(AgeOf(since, now)) + ")";
   }
 
+  const Context& context_;
   const tools::Phone& phone_;
   CarRef ref_;
   Form form_;
+  std::deque<std::string> news_;                                  // of the ring, for the terminal
   std::map<std::string, std::pair<int64_t, std::string>> shown_;  // by signal: time and value
 };
 
@@ -158,6 +186,10 @@ class Watcher {
       Complain(context_, {failure->error.reason, failure->error.text + " (the broker says " +
                                                      ReasonCodeText(failure->broker_reason) + ")"});
       return true;
+    } else if (const auto* change = std::get_if<tools::Phone::RingChanged>(&effect)) {
+      if (!quiet_) {
+        view_.OnRingChange(*change);
+      }
     } else if (const auto* ring = std::get_if<tools::Phone::Learned>(&effect)) {
       learned = true;
       if (!ring->on_ring) {
@@ -211,7 +243,7 @@ void Watch(Context& context, const WatchOptions& options) {
   }
   const CarRef ref = (*talk)->phone.cars().begin()->first;
   const bool screen = !options.once && !context.json && ::isatty(STDOUT_FILENO) == 1;
-  View view((*talk)->phone, ref,
+  View view(context, (*talk)->phone, ref,
             context.json ? View::Form::kJson
             : screen     ? View::Form::kScreen
                          : View::Form::kLines);

@@ -4,6 +4,9 @@
 #include <memory>
 
 #include <qrencode.h>
+#include <unistd.h>
+
+#include "tools/latchkey/show.h"
 
 namespace latchkey::cli {
 namespace {
@@ -38,6 +41,14 @@ Result<std::string> QrCode(std::string_view text) {
     drawn += "\x1b[0m\n";
   }
   return drawn;
+}
+
+void SayLink(std::string_view title, const std::string& link) {
+  if (::isatty(STDOUT_FILENO) == 1) {
+    const Result<std::string> code = QrCode(link);
+    Say(code ? *code : code.error().text);
+  }
+  Say(std::string(title) + ": " + link);
 }
 
 }  // namespace latchkey::cli

@@ -12,4 +12,8 @@ namespace latchkey::cli {
 // zone of four modules that scanners need. Error REASON_TOO_LARGE: no QR code holds the text.
 Result<std::string> QrCode(std::string_view text);
 
+// A link for people: on a terminal its QR code, then in any case the text after `title`, so that it
+// can be copied and grepped: "invitation: latchkey://...".
+void SayLink(std::string_view title, const std::string& link);
+
 }  // namespace latchkey::cli

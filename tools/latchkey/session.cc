@@ -46,16 +46,39 @@ void Session::Handle(const tools::Phone::Effects& effects) {
         trouble_ = sent.error().text;
       }
     } else if (const auto* ask = std::get_if<tools::Phone::Subscribe>(&effect)) {
-      link_.Subscribe(ask->filters, 1);
+      Subscribe(ask->filters, false);
     } else if (handler_(effect) && !end_) {
       end_ = End::kDone;
     }
   }
 }
 
+void Session::Subscribe(const std::vector<std::string>& filters, bool fence) {
+  asked_.push_back(fence);
+  link_.Subscribe(filters, 1);
+}
+
+// Answers come in the order of the questions. The fence is asked for when nothing else is open.
+void Session::OnSubscribed(const tools::LinkEvent& event) {
+  const bool fence = !asked_.empty() && asked_.front();
+  if (!asked_.empty()) {
+    asked_.pop_front();
+  }
+  if (fence) {
+    if (!fence_.empty() && !end_) {
+      end_ = End::kFenced;
+    }
+    return;
+  }
+  Do(tools::Phone::Subscribed{event.reason_codes});
+  if (!fence_.empty() && asked_.empty()) {
+    Subscribe({fence_}, true);
+  }
+}
+
 void Session::Retry(const std::string& text) {
   trouble_ = text;
-  answered_ = 0;
+  asked_.clear();
   Do(tools::Phone::Disconnected{});
   connect_at_ = ReadClocks().mono + back_off_;
   back_off_ = std::min(back_off_ * 2, kRetryMax);
@@ -81,13 +104,7 @@ void Session::On(const tools::LinkEvent& event) {
       Retry(event.text + (event.reason_code != 0 ? " " + ReasonCodeText(event.reason_code) : ""));
       break;
     case tools::LinkEvent::Kind::kSubscribed:
-      ++answered_;
-      Do(tools::Phone::Subscribed{event.reason_codes});
-      if (!fence_.empty() && answered_ == 1) {
-        link_.Subscribe({fence_}, 1);
-      } else if (!fence_.empty() && answered_ == 2 && !end_) {
-        end_ = End::kFenced;
-      }
+      OnSubscribed(event);
       break;
     case tools::LinkEvent::Kind::kPublished:
       Do(tools::Phone::Published{event.message.topic, event.reason_code});
@@ -101,7 +118,11 @@ void Session::On(const tools::LinkEvent& event) {
 Session::End Session::Run(std::optional<Duration> timeout) {
   const Instant begin = ReadClocks().mono;
   Instant idle_at = begin + kIdle;
-  connect_at_ = begin;
+  end_.reset();
+  if (!begun_) {
+    begun_ = true;
+    connect_at_ = begin;
+  }
   while (!end_) {
     const Instant now = ReadClocks().mono;
     if (connect_at_ && now >= *connect_at_) {

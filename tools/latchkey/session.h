@@ -2,9 +2,11 @@
 // nothing about commands: it carries, waits, and connects again.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "proto/result.h"
 #include "proto/time.h"
@@ -28,13 +30,14 @@ class Session {
   Session(tools::Phone& phone, tools::LinkOptions options, Handler handler);
 
   // Ends kFenced once the retained messages of the subscriptions have arrived: the answer to a
-  // subscription asked for after them comes after them.
+  // subscription asked for after them comes after them. Empty: no fence.
   void FenceWith(std::string filter) { fence_ = std::move(filter); }
 
   // Called about once a second while nothing else happens.
   void OnIdle(std::function<void()> idle) { idle_ = std::move(idle); }
 
   void Do(const tools::Phone::Input& input);
+  // May be called again after its end: the connection stays.
   End Run(std::optional<Duration> timeout);
 
   // Why the last connection could not be made or ended; empty: none has failed.
@@ -45,15 +48,18 @@ class Session {
  private:
   void On(const tools::LinkEvent& event);
   void Handle(const tools::Phone::Effects& effects);
+  void Subscribe(const std::vector<std::string>& filters, bool fence);
+  void OnSubscribed(const tools::LinkEvent& event);
   void Retry(const std::string& text);
 
   tools::Phone& phone_;
   Handler handler_;
   std::function<void()> idle_;
   std::string fence_;
-  int answered_ = 0;  // subscriptions answered since the connection began
+  std::deque<bool> asked_;  // subscriptions without answer; true: the fence
   tools::Inbox inbox_;
   tools::Link link_;
+  bool begun_ = false;
   std::optional<End> end_;
   std::optional<Instant> connect_at_;
   Duration back_off_;

@@ -1,6 +1,7 @@
 // Times are shown in the reader's zone with milliseconds; no value is shown without its age.
 #include "tools/latchkey/show.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
@@ -26,7 +27,7 @@ std::string LocalText(Timestamp time, const char* format) {
   std::array<char, 64> text{};
   const size_t length = std::strftime(text.data(), text.size(), format, &local);
   std::array<char, 8> ms{};
-  std::snprintf(ms.data(), ms.size(), ".%03d", static_cast<int>(time.ms % 1000));
+  static_cast<void>(std::snprintf(ms.data(), ms.size(), ".%03d", static_cast<int>(time.ms % 1000)));
   return std::string(text.data(), length) + ms.data();
 }
 
@@ -93,6 +94,46 @@ nlohmann::ordered_json RowJson(const SignalRow& row, Timestamp now) {
   return json;
 }
 
+// UTF-8 keeps its bytes from 0x80 on, but for the controls U+0080 to U+009F, which are c2 80 to
+// c2 9f: some terminals obey them.
+std::string Printable(std::string_view text) {
+  std::string plain;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
+    if (byte == 0xc2 && next >= 0x80 && next < 0xa0) {
+      plain += '?';
+      ++i;
+    } else {
+      plain += byte < 0x20 || byte == 0x7f ? '?' : text[i];
+    }
+  }
+  return plain;
+}
+
+std::string ProgressText(size_t done, size_t total, Duration elapsed) {
+  constexpr size_t kWidth = 20;
+  const size_t filled = total == 0 ? kWidth : kWidth * std::min(done, total) / total;
+  std::string text = "[" + std::string(filled, '#') + std::string(kWidth - filled, '-') + "]  " +
+                     std::to_string(done) + "/" + std::to_string(total);
+  if (done == 0 || elapsed.count() <= 0) {
+    return text;
+  }
+  const double rate = static_cast<double>(done) * 1000.0 / static_cast<double>(elapsed.count());
+  std::array<char, 32> number{};
+  static_cast<void>(std::snprintf(number.data(), number.size(), "  %.1f/s", rate));
+  text += number.data();
+  if (done < total) {
+    const double left_ms = static_cast<double>(total - done) * 1000.0 / rate;
+    text += "  " + AgeText(Duration(static_cast<int64_t>(left_ms))) + " left";
+  }
+  return text;
+}
+
+void SayInPlace(const std::string& line) {
+  std::cerr << "\r\x1b[K" << line << std::flush;
+}
+
 std::string ReasonCodeText(int code) {
   static constexpr std::array<std::pair<int, std::string_view>, 15> kWords = {{
       {1, "Unacceptable protocol version"},
@@ -112,7 +153,8 @@ std::string ReasonCodeText(int code) {
       {0x98, "Administrative action"},
   }};
   std::array<char, 8> hex{};
-  std::snprintf(hex.data(), hex.size(), "0x%02x", static_cast<unsigned>(code) & 0xffU);
+  static_cast<void>(
+      std::snprintf(hex.data(), hex.size(), "0x%02x", static_cast<unsigned>(code) & 0xffU));
   for (const auto& [number, word] : kWords) {
     if (number == code) {
       return std::string(hex.data()) + " " + std::string(word);

@@ -29,6 +29,16 @@ std::string RowText(const SignalRow& row, Timestamp now);
 // {"signal","vss","value","unit","observed_at_ms","age_ms"}; empty texts are left out.
 nlohmann::ordered_json RowJson(const SignalRow& row, Timestamp now);
 
+// Text that somebody else chose, fit for a terminal: control characters are '?'.
+std::string Printable(std::string_view text);
+
+// "[#######-------------]  35/100  12.3/s  5 s left"; before anything is done without rate and
+// rest.
+std::string ProgressText(size_t done, size_t total, Duration elapsed);
+
+// Draws a line on stderr's terminal in the place of the one before; empty: erases it.
+void SayInPlace(const std::string& line);
+
 // "0x87 Not authorized"
 std::string ReasonCodeText(int code);
 

@@ -1,4 +1,6 @@
-// I1, I2, I4 and I5 as code. I3, I6 and I7 are beyond the bridge's core.
+// I1, I2, I4 and I5 as code, I3 as far as it is the bridge's (it sends nothing of a key it knows to
+// be denied), and I8: a block is never replaced by an older change, and not lost. I6 and I7 are
+// beyond the bridge's core.
 #include "tests/sim/invariants.h"
 
 namespace latchkey::sim {
@@ -35,6 +37,8 @@ void Invariants::CommittedCommand(const storage::CommandRecord& record) {
   }
   if (IsFinal(record.state)) {
     finals_[record.id] = record.state;
+    denied_ +=
+        record.reason == v1::REASON_BLOCKED || record.reason == v1::REASON_NOT_ON_RING ? 1 : 0;
     closed_now_.insert(record.id);
   } else {
     const Made& made = made_.at(record.id);
@@ -67,6 +71,13 @@ void Invariants::Committed(const bridge::Effects& effects, const bridge::StorySt
       held = ring->version;
     } else if (const auto* command = std::get_if<storage::CommandRecord>(&write->change)) {
       CommittedCommand(*command);
+    } else if (const auto* block = std::get_if<storage::BlockRecord>(&write->change)) {
+      Block& held = blocks_[block->block.scope];
+      if (block->block.changed_at < held.changed_at || !write->durable) {
+        Broken("I8: a block was replaced by an older change, or not written durably");
+      }
+      held = block->block;
+      owners_blocks_ += !held.lifted && held.cause == v1::BLOCK_CAUSE_OWNER ? 1 : 0;
     } else if (const auto* erase = std::get_if<storage::EraseCommand>(&write->change)) {
       Expect(finals_.count(erase->id) == 1, "I1: an open command was forgotten", erase->id);
       forgotten_.insert(erase->id);
@@ -77,7 +88,36 @@ void Invariants::Committed(const bridge::Effects& effects, const bridge::StorySt
   }
 }
 
-void Invariants::PublishedCommand(const Publish& publish, const Moment& moment) {
+const std::set<KeyId>& Invariants::KeysOf(const storage::RingRecord& ring) {
+  const auto [at, added] = ring_keys_.try_emplace({ring.ref, ring.version});
+  if (added) {
+    v1::SignedKeyRing carried;
+    v1::KeyRing parsed;
+    LK_ASSERT(carried.ParseFromString(ring.payload) && parsed.ParseFromString(carried.key_ring()));
+    for (const v1::Key& key : parsed.keys()) {
+      at->second.insert(KeyFromWire(key)->id);
+    }
+  }
+  return at->second;
+}
+
+void Invariants::PublishedCommand(const Publish& publish, const Moment& moment,
+                                  const bridge::StoryStore& store) {
+  const Topic topic = ParseTopic(publish.topic).value();
+  const CarRef ref = bridge::RefOf(std::string(topic.car));
+  const KeyId lane = KeyId::Parse(topic.lane).value();
+  for (const BlockScope& scope : {BlockScope{lane, {}, {}}, BlockScope{lane, ref.fleet, {}},
+                                  BlockScope{lane, ref.fleet, ref.car}}) {
+    const auto block = blocks_.find(scope);
+    if (block != blocks_.end() && !block->second.lifted) {
+      Broken("I3: delivered a command of a key that is denied");
+    }
+  }
+  const auto ring = store.current.find("ring " + ref.ToText());
+  if (ring == store.current.end() ||
+      KeysOf(std::get<storage::RingRecord>(ring->second)).count(lane) == 0) {
+    Broken("I3: delivered a command of a key that is not on the ring");
+  }
   for (const auto& [id, made] : made_) {
     if (made.bytes == publish.payload) {
       Expect(!made.expires_at || moment.bridge_wall < *made.expires_at,
@@ -129,7 +169,7 @@ void Invariants::Published(const Publish& publish, const Moment& moment,
   const Topic topic = ParseTopic(publish.topic).value();
   const CarRef ref = bridge::RefOf(std::string(topic.car));
   if (topic.kind == TopicKind::kCommand) {
-    PublishedCommand(publish, moment);
+    PublishedCommand(publish, moment, store);
   } else if (topic.kind == TopicKind::kReceipt) {
     PublishedReceipt(ref, publish, moment, store);
   } else if (topic.kind == TopicKind::kState) {
@@ -157,6 +197,7 @@ void Invariants::Acted(const CommandId& id) {
 void Invariants::Restarted(const bridge::StoryStore& store) {
   state_versions_.clear();
   std::set<CommandId> stored;
+  std::map<BlockScope, Block> blocks;
   std::map<CarRef, uint64_t> rings;
   for (const auto& [key, record] : store.current) {
     if (const auto* state = std::get_if<storage::StateRecord>(&record)) {
@@ -164,6 +205,8 @@ void Invariants::Restarted(const bridge::StoryStore& store) {
           VersionOf(ParseState(state->payload, state->group).value());
     } else if (const auto* ring = std::get_if<storage::RingRecord>(&record)) {
       rings[ring->ref] = ring->version;
+    } else if (const auto* block = std::get_if<storage::BlockRecord>(&record)) {
+      blocks[block->block.scope] = block->block;
     } else if (const auto* command = std::get_if<storage::CommandRecord>(&record)) {
       stored.insert(command->id);
       const auto final_state = finals_.find(command->id);
@@ -178,6 +221,9 @@ void Invariants::Restarted(const bridge::StoryStore& store) {
   if (rings != ring_versions_) {
     Broken("I4: a ring was lost");
   }
+  if (blocks != blocks_) {
+    Broken("I8: a block was lost");
+  }
   for (const CommandId& id : promised_) {
     Expect(stored.count(id) == 1 || finals_.count(id) == 1, "I1: a held command was lost", id);
   }
@@ -191,6 +237,16 @@ void Invariants::Restarted(const bridge::StoryStore& store) {
 void Invariants::AllKept() const {
   for (const CommandId& id : promised_) {
     Expect(finals_.count(id) == 1, "I1: a held command has no outcome", id);
+  }
+}
+
+void Invariants::OwnersBlocksAreOver(const bridge::StoryStore& store) const {
+  for (const auto& [key, record] : store.current) {
+    const auto* block = std::get_if<storage::BlockRecord>(&record);
+    if (block != nullptr && !block->block.lifted && block->block.cause == v1::BLOCK_CAUSE_OWNER) {
+      Broken("I8: a key is still denied though its removal has its outcome: " +
+             bridge::TextOf(block->block.scope));
+    }
   }
 }
 

@@ -33,12 +33,20 @@ class Invariants {
   void Restarted(const bridge::StoryStore& store);
   // After everything had its time: every promise has its outcome.
   void AllKept() const;
+  // And no key is denied by an owner any more.
+  void OwnersBlocksAreOver(const bridge::StoryStore& store) const;
 
   size_t promised() const { return promised_.size(); }
 
   size_t ended() const { return finals_.size(); }
 
   size_t acted() const { return acted_.size(); }
+
+  // Commands that the bridge closed because their key was denied or off the ring.
+  size_t denied() const { return denied_; }
+
+  // How often an owner's RemoveKey denied a key.
+  size_t owners_blocks() const { return owners_blocks_; }
 
  private:
   struct Made {
@@ -48,7 +56,9 @@ class Invariants {
   };
 
   void CommittedCommand(const storage::CommandRecord& record);
-  void PublishedCommand(const Publish& publish, const Moment& moment);
+  void PublishedCommand(const Publish& publish, const Moment& moment,
+                        const bridge::StoryStore& store);
+  const std::set<KeyId>& KeysOf(const storage::RingRecord& ring);
   void PublishedReceipt(const CarRef& ref, const Publish& publish, const Moment& moment,
                         const bridge::StoryStore& store);
 
@@ -61,6 +71,10 @@ class Invariants {
   std::set<CommandId> forgotten_;      // erased from the store
   std::set<CommandId> acted_;
   std::map<CarRef, uint64_t> ring_versions_;
+  std::map<std::pair<CarRef, uint64_t>, std::set<KeyId>> ring_keys_;
+  std::map<BlockScope, Block> blocks_;
+  size_t denied_ = 0;
+  size_t owners_blocks_ = 0;
   std::map<std::pair<CarRef, Group>, StateVersion> state_versions_;
 };
 

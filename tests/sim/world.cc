@@ -2,6 +2,7 @@
 #include "tests/sim/world.h"
 
 #include <algorithm>
+#include <array>
 
 namespace latchkey::sim {
 
@@ -23,10 +24,24 @@ struct Want {
 
 const std::vector<Want>& Wants() {
   static const std::vector<Want> wants = {
-      {"lock", 10min},       {"lock", 10min},    {"unlock", 60s},    {"flash_lights", 60s},
-      {"climate_on", 30min}, {"remove_app", 2h}, {"remove_key", 0s}, {"find", 60s},
+      {"lock", 10min},       {"lock", 10min},       {"unlock", 60s},
+      {"flash_lights", 60s}, {"climate_on", 30min}, {"remove_app", 2h},
+      {"remove_key", 0s},    {"find", 60s},         {"add_key", 2h},
   };
   return wants;
+}
+
+constexpr Want kTakesAway = {"remove_key", 0s};
+constexpr std::array<const char*, 4> kPhones = {"k1", "k2", "k3", "k4"};
+
+bool IsOwner(const std::string& phone) {
+  return phone == "k1" || phone == "k4";
+}
+
+// nullopt: one about blocks.
+std::optional<TopicKind> KindOf(const Publish& publish) {
+  const std::optional<Topic> topic = ParseTopic(publish.topic);
+  return topic ? std::optional<TopicKind>(topic->kind) : std::nullopt;
 }
 
 }  // namespace
@@ -41,7 +56,7 @@ World::World(uint64_t seed, std::ostream* trace)
   StartBridge();
   BridgeConnects();
   for (Car& car : cars_) {
-    CarWritesRing(car);
+    CarWritesRing(car, {"k1", "k2"});
     CarConnects(car);
   }
 }
@@ -59,6 +74,19 @@ void World::Trace(const std::string& who, const Publish& publish) {
   if (trace_ == nullptr) {
     return;
   }
+  if (!KindOf(publish)) {
+    v1::Control control;
+    std::string text = who + " " + publish.topic;
+    if (publish.topic == kControlTopic && control.ParseFromString(publish.payload)) {
+      for (const v1::Block& block : control.merge_blocks().blocks()) {
+        text += std::string(block.lifted() ? " lift " : " block ") +
+                bridge::TextOf(BlockFromWire(block)->scope) +
+                (block.cause() == v1::BLOCK_CAUSE_OWNER ? " by owner" : "");
+      }
+    }
+    Trace(text);
+    return;
+  }
   const Topic topic = ParseTopic(publish.topic).value();
   std::string text = who + " " + std::string(topic.car) + " ";
   const CarRef ref = bridge::RefOf(std::string(topic.car));
@@ -67,8 +95,11 @@ void World::Trace(const std::string& who, const Publish& publish) {
     const Command command = ParseCommand(publish.payload, ref, lane).value();
     const int64_t expires =
         command.expires_at ? (*command.expires_at - bridge::kStoryStart).count() : -1;
-    text += std::string(command.action->name) + " " + command.id.ToText() + " until " +
-            std::to_string(expires);
+    text += SharedKeys().NameOf(lane) + " " + std::string(command.action->name) + " ";
+    if (command.body.has_remove_key()) {
+      text += SharedKeys().NameOf(KeyId::Parse(command.body.remove_key().key_id()).value()) + " ";
+    }
+    text += command.id.ToText() + " until " + std::to_string(expires);
   } else if (topic.kind == TopicKind::kReceipt) {
     const Outcome outcome = OpenReceipt(publish.payload, ref, std::nullopt).value();
     text += std::string(ToText(outcome.state)) + " " + outcome.command_id.ToText() +
@@ -118,6 +149,10 @@ void World::Run(const bridge::Input& input) {
     }
     --words;
     Trace("bridge says", *publish);
+    if (!KindOf(*publish)) {
+      PluginGets(*publish);
+      continue;
+    }
     const CarRef ref = bridge::RefOf(std::string(ParseTopic(publish->topic).value().car));
     invariants_.Published(*publish, Moment{BridgeNow().wall, wall_, BehindOn(ref), !clock_jumps_},
                           store_);
@@ -153,8 +188,23 @@ void World::TickIfDue() {
 // Does the broker know something of the car that the bridge has not been given?
 bool World::BehindOn(const CarRef& ref) const {
   return std::any_of(to_bridge_.begin(), to_bridge_.end(), [&](const Publish& publish) {
-    return ParseTopic(publish.topic).value().car == ref.car.str();
+    return KindOf(publish) && ParseTopic(publish.topic).value().car == ref.car.str();
   });
+}
+
+bool World::BlocksAgree() const {
+  size_t stored = 0;
+  for (const auto& [key, record] : store_.current) {
+    if (const auto* one = std::get_if<storage::BlockRecord>(&record)) {
+      ++stored;
+      const Block* held = plugin_.blocks.Find(one->block.scope);
+      if (held == nullptr || !(*held == one->block)) {
+        return false;
+      }
+    }
+  }
+  return stored == plugin_.blocks.size() && bridge_->gauges().blocks == stored &&
+         bridge_->gauges().blocks_agreed;
 }
 
 // ---- broker
@@ -180,12 +230,66 @@ void World::FromBridge(const Publish& publish) {
     return;
   }
   Retain(publish);
+  if (PluginRefuses(publish)) {
+    return;
+  }
   const Topic topic = ParseTopic(publish.topic).value();
   for (Car& car : cars_) {
     if (topic.kind == TopicKind::kCommand && topic.car == car.ref.car.str() && car.online) {
       car.inbox.push_back(publish);
     }
   }
+}
+
+// What the auth plugin does: what the lane's key must not say, nobody hears, nor is it delivered.
+bool World::PluginRefuses(const Publish& publish) const {
+  const Topic topic = ParseTopic(publish.topic).value();
+  return topic.kind == TopicKind::kCommand &&
+         plugin_.blocks.Denies(topic.lane, topic.fleet, topic.car);
+}
+
+void World::PluginGets(const Publish& publish) {
+  LK_ASSERT(publish.topic == kControlTopic);
+  if (!bridge_connected_ || (!calm_ && Chance(5))) {
+    return;
+  }
+  v1::BlocksChanged told;
+  const std::string answer = plugin_.Answer(publish.payload, told);
+  if (told.blocks_size() > 0) {
+    ToBridge(
+        Publish{std::string(kBlocksChangedTopic), told.SerializeAsString(), 1, Retain::kNo, 0});
+  }
+  if (calm_ || !Chance(5)) {
+    ToBridge(Publish{std::string(kControlAnswerTopic), answer, 1, Retain::kNo, 0});
+  }
+}
+
+void World::AdministratorActs() {
+  Block block;
+  block.scope.key = SharedKeys().IdOf(kPhones.at(Pick(kPhones.size())));
+  const uint64_t where = Pick(3);
+  const CarRef& ref = cars_[Pick(kCars)].ref;
+  block.scope.fleet = where > 0 ? ref.fleet : FleetId();
+  block.scope.car = where > 1 ? ref.car : CarId();
+  block.cause = v1::BLOCK_CAUSE_ADMINISTRATOR;
+  std::vector<BlockScope> standing;
+  plugin_.blocks.ForEach([&](const Block& one) {
+    if (!one.lifted) {
+      standing.push_back(one.scope);
+    }
+  });
+  if (!standing.empty() && Chance(75)) {  // most are lifted soon, so that there is something to see
+    block.scope = standing[Pick(standing.size())];
+    block.lifted = true;
+  }
+  const Block* held = plugin_.blocks.Find(block.scope);
+  block = Change(held, block, wall_);
+  Trace(std::string("administrator ") + (block.lifted ? "lifts " : "blocks ") +
+        bridge::TextOf(block.scope));
+  LK_ASSERT(plugin_.blocks.Merge(block).value());
+  v1::BlocksChanged told;
+  *told.add_blocks() = BlockToWire(block);
+  ToBridge(Publish{std::string(kBlocksChangedTopic), told.SerializeAsString(), 1, Retain::kNo, 0});
 }
 
 void World::BridgeConnects() {
@@ -218,6 +322,16 @@ void World::BrokerRestarts() {
     retained_.clear();
   }
   to_bridge_.clear();
+  if (Chance(20)) {
+    plugin_.blocks = Blocks{};  // its file is lost; what administrators did, the bridge knows
+    for (const auto& [key, record] : store_.current) {
+      if (const auto* one = std::get_if<storage::BlockRecord>(&record)) {
+        if (Chance(50)) {
+          LK_ASSERT(plugin_.blocks.Merge(one->block));
+        }
+      }
+    }
+  }
   broker_started_at_ = std::max(wall_ + wall_off_, broker_started_at_ + 1ms);
   for (Car& car : cars_) {
     car.inbox.clear();
@@ -235,7 +349,7 @@ void World::BridgeReceives() {
   }
   size_t index = 0;
   const auto is_presence = [](const Publish& publish) {
-    return ParseTopic(publish.topic).value().kind == TopicKind::kPresence;
+    return KindOf(publish) == TopicKind::kPresence;
   };
   // Order is disturbed between other topics, never around presence.
   if (!calm_ && Chance(10) && to_bridge_.size() > 1 && !is_presence(to_bridge_[0]) &&
@@ -334,8 +448,13 @@ void World::CarTakes(Car& car, const Command& command) {
     CarSays(car, command.id, v1::RECEIPT_STATE_EXPIRED, v1::REASON_EXPIRED);
     return;
   }
-  if (car.keys.count(command.key_id) == 0) {
+  if (car.names.count(SharedKeys().NameOf(command.key_id)) == 0) {
     CarSays(car, command.id, v1::RECEIPT_STATE_REFUSED, v1::REASON_NOT_ON_RING);
+    return;
+  }
+  const bool about_keys = command.body.has_add_key() || command.body.has_remove_key();
+  if (about_keys && !CarMayChangeKeys(car, command)) {
+    CarSays(car, command.id, v1::RECEIPT_STATE_REFUSED, v1::REASON_NOT_PERMITTED);
     return;
   }
   Timestamp& newest = car.newest_in_slot[command.action->slot];
@@ -348,6 +467,33 @@ void World::CarTakes(Car& car, const Command& command) {
   invariants_.Acted(command.id);
   car.pending.push_back(command.id);
   CarSays(car, command.id, v1::RECEIPT_STATE_DELIVERED, v1::REASON_UNSPECIFIED);
+  if (about_keys) {
+    CarChangesKeys(car, command);
+  }
+}
+
+// An owner, and one remains.
+bool World::CarMayChangeKeys(const Car& car, const Command& command) const {
+  if (!IsOwner(SharedKeys().NameOf(command.key_id))) {
+    return false;
+  }
+  std::set<std::string> names = car.names;
+  if (command.body.has_remove_key()) {
+    names.erase(SharedKeys().NameOf(KeyId::Parse(command.body.remove_key().key_id()).value()));
+  }
+  return std::any_of(names.begin(), names.end(), IsOwner);
+}
+
+void World::CarChangesKeys(Car& car, const Command& command) {
+  std::set<std::string> names = car.names;
+  if (command.body.has_add_key()) {
+    names.insert(SharedKeys().NameOf(KeyFromWire(command.body.add_key().key())->id));
+  } else {
+    names.erase(SharedKeys().NameOf(KeyId::Parse(command.body.remove_key().key_id()).value()));
+  }
+  if (names != car.names) {
+    CarWritesRing(car, names);
+  }
 }
 
 void World::CarFinishes(Car& car) {
@@ -371,27 +517,56 @@ void World::CarPublishesState(Car& car) {
                         bridge::StateBytes(group, wall_ - ago, car.sequence), 1, Retain::kYes, 0});
 }
 
-void World::CarWritesRing(Car& car) {
+void World::CarWritesRing(Car& car, const std::set<std::string>& names) {
   ++car.ring_version;
-  std::vector<std::string> names = {"k1"};
-  if (Chance(70)) {
-    names.push_back("k2");
-  }
-  car.keys.clear();
+  car.names = names;
+  car.ring = SharedKeys().Ring(car.ref, car.ring_version, {names.begin(), names.end()});
+  std::string text;
   for (const std::string& name : names) {
-    car.keys.insert(SharedKeys().IdOf(name));
+    text += " " + name;
   }
-  car.ring = SharedKeys().Ring(car.ref, car.ring_version, names);
+  Trace(car.ref.ToText() + " writes ring " + std::to_string(car.ring_version) + text);
   CarSends(car, Publish{KeyRingTopic(car.ref), car.ring, 1, Retain::kYes, 0});
+}
+
+// Somebody in the car pairs one more, or resets it.
+void World::CarPairs(Car& car) {
+  std::set<std::string> names = car.names;
+  if (!std::any_of(names.begin(), names.end(), IsOwner)) {
+    names = {"k1", "k2"};
+  } else if (Chance(10)) {
+    names.clear();
+  } else {
+    names.insert(kPhones.at(Pick(kPhones.size())));
+  }
+  CarWritesRing(car, names);
 }
 
 // ---- phones
 
+void World::SetAction(const std::string& action, const std::string& whom, v1::Command& command) {
+  if (action == "remove_key") {
+    command.mutable_remove_key()->set_key_id(SharedKeys().IdOf(whom).str());
+  } else if (action == "add_key") {
+    *command.mutable_add_key()->mutable_key() = KeyToWire(SharedKeys().RingKeyOf(whom));
+  } else if (action == "remove_app") {
+    command.mutable_remove_app()->set_app_id("org.example.app");
+  } else {
+    command.GetReflection()->MutableMessage(&command,
+                                            v1::Command::descriptor()->FindFieldByName(action));
+  }
+}
+
 void World::PhoneAsks() {
-  const std::string phone = Chance(60) ? "k1" : Chance(90) ? "k2" : "k3";
-  const Want& want = Wants()[Pick(Wants().size())];
+  const Car& car = cars_[Pick(kCars)];
+  // Mostly one that is on the ring; and often an owner who takes a key away.
+  std::string phone = kPhones.at(Pick(kPhones.size()));
+  if (!car.names.empty() && Chance(80)) {
+    phone = *std::next(car.names.begin(), static_cast<std::ptrdiff_t>(Pick(car.names.size())));
+  }
+  const Want& want = IsOwner(phone) && Chance(25) ? kTakesAway : Wants()[Pick(Wants().size())];
   Asked asked;
-  asked.ref = cars_[Pick(kCars)].ref;
+  asked.ref = car.ref;
   asked.lane = SharedKeys().IdOf(phone);
   CommandRequest request;
   request.ref = asked.ref;
@@ -408,15 +583,11 @@ void World::PhoneAsks() {
         request.issued_at + Duration(static_cast<int64_t>(life / 20 + Pick(life - life / 20)));
     asked.until = *request.expires_at;
   }
-  const std::string action = want.action;
-  if (action == "remove_key") {
-    request.action.mutable_remove_key()->set_key_id(SharedKeys().IdOf("k3").str());
-  } else if (action == "remove_app") {
-    request.action.mutable_remove_app()->set_app_id("org.example.app");
-  } else {
-    request.action.GetReflection()->MutableMessage(
-        &request.action, v1::Command::descriptor()->FindFieldByName(action));
+  std::string whom = kPhones.at(Pick(kPhones.size()));
+  for (const std::string& name : car.names) {
+    whom = name != phone && Chance(50) ? name : whom;
   }
+  SetAction(want.action, whom, request.action);
   asked.bytes = SealCommand(request, SharedKeys().phones.at(phone)).value();
   invariants_.PhoneMade(request.id, asked.lane, asked.bytes);
   PhoneSends(asked);
@@ -438,6 +609,9 @@ void World::PhoneAsksAgain() {
 
 void World::PhoneSends(const Asked& asked) {
   const Publish publish{CommandTopic(asked.ref, asked.lane), asked.bytes, 1, Retain::kNo, 0};
+  if (PluginRefuses(publish)) {
+    return;
+  }
   ToBridge(publish);
   for (Car& car : cars_) {
     if (car.ref == asked.ref && car.online) {
@@ -475,26 +649,28 @@ void World::SomethingHappens(uint64_t what) {
   Car& car = cars_[Pick(kCars)];
   if (what < 10) {
     car.online ? CarDrops(car) : CarConnects(car);
-  } else if (what < 14) {
-    CarWritesRing(car);
-  } else if (what < 18) {
-    bridge_connected_ ? BridgeDrops() : BridgeConnects();
-  } else if (what < 19) {
-    BrokerRestarts();
-  } else if (what < 22) {
-    CrashBridge(Chance(50));
+  } else if (what < 17) {
+    CarPairs(car);
+  } else if (what < 20) {
+    AdministratorActs();
   } else if (what < 24) {
+    bridge_connected_ ? BridgeDrops() : BridgeConnects();
+  } else if (what < 25) {
+    BrokerRestarts();
+  } else if (what < 28) {
+    CrashBridge(Chance(50));
+  } else if (what < 30) {
     store_.Sync();
-  } else if (what < 26 && clock_jumps_) {
+  } else if (what < 32 && clock_jumps_) {
     wall_off_ =
         Chance(50) ? Duration(0) : Duration(static_cast<int64_t>(Pick(7'200'000)) - 3'600'000);
-  } else if (what < 28) {
-    TimePasses(Duration(static_cast<int64_t>(Pick(8 * 3'600'000))));
   } else if (what < 34) {
+    TimePasses(Duration(static_cast<int64_t>(Pick(8 * 3'600'000))));
+  } else if (what < 40) {
     TimePasses(Duration(static_cast<int64_t>(Pick(120'000))));
-  } else if (what < 42) {
+  } else if (what < 46) {
     CarPublishesState(car);
-  } else if (what < 75) {
+  } else if (what < 78) {
     PhoneAsks();
   } else if (what < 100) {
     PhoneAsksAgain();
@@ -510,7 +686,9 @@ void World::Step() {
   } else if (what < 40) {
     TimePasses(Duration(static_cast<int64_t>(Pick(Chance(50) ? 50 : 3000))));
   } else if (what < 72) {
-    BridgeReceives();
+    for (uint64_t messages = 1 + Pick(3); messages > 0; --messages) {
+      BridgeReceives();
+    }
   } else if (what < 85) {
     CarReceives(car);
   } else if (what < 97) {
@@ -548,12 +726,18 @@ void World::Drain() {
   bridge_->CheckInvariants();
   invariants_.AllKept();
   LK_ASSERT(bridge_->gauges().commands_open == 0);
+  if (!BlocksAgree()) {
+    ThrowFault("I8: plugin and bridge do not hold the same blocks");
+  }
+  invariants_.OwnersBlocksAreOver(store_);
 }
 
 std::string World::Summary() const {
   return "steps " + std::to_string(steps_) + " held " + std::to_string(invariants_.promised()) +
          " ended " + std::to_string(invariants_.ended()) + " acted " +
-         std::to_string(invariants_.acted()) + " crashes " + std::to_string(crashes_);
+         std::to_string(invariants_.acted()) + " crashes " + std::to_string(crashes_) + " blocks " +
+         std::to_string(invariants_.owners_blocks()) + " denied " +
+         std::to_string(invariants_.denied());
 }
 
 }  // namespace latchkey::sim

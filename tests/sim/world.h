@@ -1,7 +1,8 @@
 // A small world around the real core of the bridge: a broker that keeps, loses, repeats and
-// reorders messages, cars that come, go, act and crash, phones that ask and ask again, a store
-// whose power can be cut, and clocks that jump. One seed decides everything but signatures'
-// randomness.
+// reorders messages, with a plugin that holds blocks and may lose them, administrators, cars that
+// come, go, act, change their rings and crash, phones that ask and ask again, owners among them
+// that remove each other, a store whose power can be cut, and clocks that jump. One seed decides
+// everything but signatures' randomness.
 #pragma once
 
 #include <deque>
@@ -37,7 +38,7 @@ class World {
     uint64_t ring_version = 0;
     uint64_t sequence = 0;
     std::string ring;
-    std::set<KeyId> keys;
+    std::set<std::string> names;             // of the phones on the ring
     std::map<CommandId, std::string> known;  // last receipt of every id, lasting
     std::map<CommandId, KeyId> lanes;
     std::map<v1::Slot, Timestamp> newest_in_slot;
@@ -67,10 +68,14 @@ class World {
   void CrashBridge(bool power);
   void TickIfDue();
   bool BehindOn(const CarRef& ref) const;
+  bool BlocksAgree() const;
   // ---- broker
   void FromBridge(const Publish& publish);
   void ToBridge(const Publish& publish);
   void Retain(const Publish& publish);
+  void PluginGets(const Publish& publish);
+  bool PluginRefuses(const Publish& publish) const;
+  void AdministratorActs();
   void BridgeConnects();
   void BridgeDrops();
   void BrokerRestarts();
@@ -80,12 +85,16 @@ class World {
   void CarDrops(Car& car);
   void CarReceives(Car& car);
   void CarTakes(Car& car, const Command& command);
+  bool CarMayChangeKeys(const Car& car, const Command& command) const;
+  void CarChangesKeys(Car& car, const Command& command);
   void CarFinishes(Car& car);
   void CarSays(Car& car, const CommandId& id, v1::ReceiptState state, Reason reason);
   void CarSends(Car& car, const Publish& publish);
   void CarPublishesState(Car& car);
-  void CarWritesRing(Car& car);
+  void CarWritesRing(Car& car, const std::set<std::string>& names);
+  void CarPairs(Car& car);
   // ---- phones
+  static void SetAction(const std::string& action, const std::string& whom, v1::Command& command);
   void PhoneAsks();
   void PhoneAsksAgain();
   void PhoneSends(const Asked& asked);
@@ -105,6 +114,7 @@ class World {
   std::vector<Car> cars_;
   std::vector<Asked> asked_;
   std::map<std::string, Publish> retained_;
+  bridge::PluginModel plugin_;
   std::deque<Publish> to_bridge_;
   bool bridge_connected_ = false;
   Timestamp broker_started_at_ = bridge::kStoryStart;

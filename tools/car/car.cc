@@ -100,8 +100,7 @@ void Car::On(const Subscribed& input, Effects& out) {
         Note{"the broker does not let the car hear its registrar: its certificate will "
              "not be renewed; update the broker's plugins"});
   }
-  PublishRing(out);
-  TellKeys(out);
+  PublishRingAndTell(out);
   PublishAll(out);
   if (unsaid_) {
     unsaid_ = false;

@@ -238,8 +238,8 @@ class Car {
   void AnswerClaim(const Claim& claim, std::string answer, Effects& out);
   void EndOffer(std::string why, Effects& out);
 
-  // Keys that others changed.
-  void TellKeys(Effects& out);
+  // Ring, and notices to keys whose place others changed.
+  void PublishRingAndTell(Effects& out);
 
   // Certificate.
   void TakeCertificate(const Publish& message, Effects& out);

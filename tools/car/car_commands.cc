@@ -200,8 +200,7 @@ void Car::Execute(const Command& command, Effects& out) {
 
 void Car::AfterAction(const ActionResult& result, Effects& out) {
   if (result.ring_changed) {
-    PublishRing(out);
-    TellKeys(out);
+    PublishRingAndTell(out);
   }
   if (result.publish_all) {
     board_.Reobserve(now_.wall);

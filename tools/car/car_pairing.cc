@@ -144,22 +144,31 @@ void Car::On(const FactoryReset& /*input*/, Effects& out) {
   out.push_back(Note{"factory reset: " + std::to_string(keys) +
                      " keys and all settings are gone, ring version " +
                      std::to_string(memory_.ring.version) + "; show a code to pair an owner"});
-  PublishRing(out);
-  TellKeys(out);
+  PublishRingAndTell(out);
 }
 
-// After the ring, so that the broker knows it when the phone acts on the notice. A notice is told
-// once more after a crash, which changes nothing.
-void Car::TellKeys(Effects& out) {
-  if (!subscribed_ || memory_.to_tell.empty()) {
+// Who lost its place is told before the ring is out, for the broker ends its connections when it
+// reads the ring; who got one after it, so that the broker lets it act on the notice. What is told
+// once more after a crash changes nothing.
+void Car::PublishRingAndTell(Effects& out) {
+  if (!subscribed_) {
     return;
   }
-  const std::string signed_ring = SealKeyRing(memory_.ring, key_, options_.certificate_der);
-  for (const KeyId& key : std::exchange(memory_.to_tell, {})) {
-    const bool on_ring = memory_.ring.Find(key) != nullptr;
-    out.push_back(Send{{PairingAnswerTopic(options_.ref, key),
-                        on_ring ? MakeKeyNotice(signed_ring) : MakeRemovalNotice(), 1, Retain::kNo,
+  const std::set<KeyId> keys = std::exchange(memory_.to_tell, {});
+  const auto tell = [this, &out](const KeyId& key, std::string notice) {
+    out.push_back(Send{{PairingAnswerTopic(options_.ref, key), std::move(notice), 1, Retain::kNo,
                         kNoticeSeconds}});
+  };
+  for (const KeyId& key : keys) {
+    if (memory_.ring.Find(key) == nullptr) {
+      tell(key, MakeRemovalNotice());
+    }
+  }
+  PublishRing(out);
+  for (const KeyId& key : keys) {
+    if (memory_.ring.Find(key) != nullptr) {
+      tell(key, MakeKeyNotice(SealKeyRing(memory_.ring, key_, options_.certificate_der)));
+    }
   }
 }
 

@@ -31,7 +31,8 @@ struct Family {
 
 }  // namespace
 
-TEST_CASE("car: who is added, narrowed or removed by somebody else is told after the ring is out") {
+TEST_CASE(
+    "car: who is added or narrowed by another is told after the ring, who is removed before it") {
   Story s;
   const PrivateKey guest = PrivateKey::Generate();
   RingKey key = OnRing(guest.Public(), v1::ROLE_GUEST);
@@ -44,7 +45,7 @@ TEST_CASE("car: who is added, narrowed or removed by somebody else is told after
   s.Arrives(s.Seals(Adds(key), 'c'));
   CHECK(s.Heard() == "write DELIVERED act:add_key write ring4 notice:on DONE ");
   s.Arrives(s.Seals(Removes(key.id), 'd'));
-  CHECK(s.Heard() == "write DELIVERED act:remove_key write ring5 notice:off DONE ");
+  CHECK(s.Heard() == "write DELIVERED act:remove_key write notice:off ring5 DONE ");
   CHECK(s.car_->ring().keys.size() == 1);
 }
 
@@ -76,7 +77,7 @@ TEST_CASE("car: nobody gives what they have not, nor touches a key that has more
   f.s.ArrivesFrom(f.driver, Adds(gift), 'g');
   CHECK(f.s.Heard().find("notice:on DONE") != std::string::npos);
   f.s.ArrivesFrom(f.driver, Removes(f.guest.Public().Id()), 'h');
-  CHECK(f.s.Heard().find("notice:off DONE") != std::string::npos);
+  CHECK(f.s.Heard().find("notice:off ring6 DONE") != std::string::npos);
 }
 
 TEST_CASE("car: somebody who may keep keys remains, also beyond every key's time") {
@@ -109,7 +110,7 @@ TEST_CASE("car: a factory reset leaves an empty ring of the next version and tel
   s.Passes(kSecond * 2);
   s.Heard();
   s.Gives(FactoryReset{});
-  CHECK(s.Heard() == "write ring5 notice:off notice:off notice:off apps ");
+  CHECK(s.Heard() == "write notice:off notice:off notice:off ring5 apps ");
   const KeyRing ring = OpenKeyRingOf(s.last_ring_, s.fleet_car_.key.Public()).value();
   CHECK(ring.keys.empty());
   CHECK(ring.version == 5);
@@ -161,7 +162,7 @@ TEST_CASE("car: keys that lost their place while the car was offline are told wh
   s.Gives(FactoryReset{});
   CHECK(s.Heard() == "write ");
   s.Boots();
-  CHECK(s.Heard().find("ring3 notice:off ") != std::string::npos);
+  CHECK(s.Heard().find("notice:off ring3 ") != std::string::npos);
   s.Gives(Disconnected{"no signal", 1});
   s.Heard();
   s.Connects();
@@ -177,7 +178,7 @@ TEST_CASE("car: a reset of the stored memory is the reset of the car") {
   CHECK(memory.to_tell.size() == 3);
   f.s.stored_ = SerializeMemory(memory);
   f.s.Boots();
-  CHECK(f.s.Heard().find("ring5 notice:off notice:off notice:off ") != std::string::npos);
+  CHECK(f.s.Heard().find("notice:off notice:off notice:off ring5 ") != std::string::npos);
 }
 
 }  // namespace latchkey::car

@@ -252,7 +252,7 @@ int OnMessage(int /*event*/, void* event_data, void* user_data) {
 int OnControl(int /*event*/, void* event_data, void* user_data) {
   auto* event = static_cast<mosquitto_evt_control*>(event_data);
   return Guarded(
-      user_data, At::kMessage, MOSQ_ERR_SUCCESS, [event](Plugin& plugin, Now now) -> int {
+      user_data, At::kControl, MOSQ_ERR_SUCCESS, [event](Plugin& plugin, Now now) -> int {
         plugin.Control({ClientOf(event->client), View(event->payload, event->payloadlen)}, now);
         return MOSQ_ERR_SUCCESS;
       });

@@ -15,7 +15,6 @@ namespace {
 
 constexpr char kFormat = 1;
 constexpr size_t kLaneBytes = 22;
-constexpr size_t kIdBytes = 16;
 constexpr size_t kChecksumBytes = 4;
 
 constexpr std::array<uint32_t, 256> MakeCrcTable() {

@@ -1,7 +1,7 @@
-// latchkey_auth.so: options and wiring. Decisions are in identity, directory, access, control and
+// latchkey_auth.so: the wiring. Decisions are in identity, directory, access, control and
 // sessions; this file carries them out, counts and logs.
 #include <algorithm>
-#include <array>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +13,7 @@
 #include "plugins/auth/control.h"
 #include "plugins/auth/directory.h"
 #include "plugins/auth/identity.h"
+#include "plugins/auth/options.h"
 #include "plugins/auth/ring_file.h"
 #include "plugins/auth/sessions.h"
 #include "plugins/auth/taps.h"
@@ -33,57 +34,9 @@ using broker::Level;
 constexpr Duration kTellEvery = std::chrono::seconds(10);
 constexpr Duration kLookEvery = std::chrono::seconds(2);
 constexpr size_t kOfflinePerTick = 500;
+constexpr size_t kRingsPerTick = 20;
 constexpr size_t kAddressesMax = 20'000;
 constexpr size_t kBlockLinesPerRequest = 10;
-
-struct Options {
-  TrustPaths trust;
-  std::string ring_file;
-  Rate rate_sign_in{5, 200};  // failed sign-ins of one address
-};
-
-Result<Options> ReadOptions(const std::vector<broker::Option>& given) {
-  Options options;
-  std::string rate;
-
-  struct Known {
-    std::string_view key;
-    std::string* value;
-    bool needed;
-  };
-
-  const std::array<Known, 6> known = {{{"cell", &options.trust.cell, true},
-                                       {"cell_ca", &options.trust.cell_ca, true},
-                                       {"cell_crl", &options.trust.cell_crl, false},
-                                       {"fleet_ca_dir", &options.trust.fleet_ca_dir, true},
-                                       {"ring_file", &options.ring_file, true},
-                                       {"rate_sign_in", &rate, false}}};
-  for (const broker::Option& option : given) {
-    const auto* const row = std::find_if(known.begin(), known.end(),
-                                         [&](const Known& k) { return k.key == option.key; });
-    if (row == known.end()) {
-      return Fail(v1::REASON_MALFORMED,
-                  "plugin_opt_" + option.key +
-                      " is not an option of latchkey_auth; it has cell, cell_ca, cell_crl, "
-                      "fleet_ca_dir, ring_file, rate_sign_in");
-    }
-    *row->value = option.value;
-  }
-  for (const Known& row : known) {
-    if (row.needed && row.value->empty()) {
-      return Fail(v1::REASON_MALFORMED,
-                  "plugin_opt_" + std::string(row.key) + " is missing or empty: set it");
-    }
-  }
-  if (!rate.empty()) {
-    const Result<Rate> read = ParseRate(rate);
-    if (!read) {
-      return Fail(read.error().reason, "plugin_opt_rate_sign_in: " + read.error().text);
-    }
-    options.rate_sign_in = *read;
-  }
-  return options;
-}
 
 Access AccessOf(At at) {
   if (at == At::kSubscribe) {
@@ -126,6 +79,7 @@ class AuthPlugin : public broker::Plugin {
   Judged JudgeRing(std::string_view signed_ring);
   Judged JudgeBlock(std::string_view record);
   Result<Principal> Identify(const broker::SignInRequest& request, Now now);
+  void FindWaitingRings(const Trust& before);
   void Remember(std::string_view signed_ring, const Applied& applied, Now now);
   bool Save(RecordKind kind, std::string_view content, const std::string& what, Now now);
   void Carry(const std::vector<Block>& changed, const std::string& by);
@@ -152,6 +106,7 @@ class AuthPlugin : public broker::Plugin {
   Refusals refusals_;
   Taps taps_;
   std::vector<CarRef> offline_at_start_;       // presence not yet published
+  std::deque<std::string> waiting_rings_;      // from the file, not yet verified
   std::vector<std::string> believed_no_more_;  // client ids to disconnect at the next Tick
   Instant told_at_;
   Instant looked_at_;
@@ -163,12 +118,15 @@ Result<void> AuthPlugin::TakeTrust(Now now) {
     broker_.Log(Level::kError, "latchkey trust text=" + Quoted(complaint));
   }
   const Trust before = std::exchange(trust_, std::move(read.trust));
-  believed_no_more_ = sessions_.ClientsWhere([&](const Principal& principal) {
-    const std::string* ca_before = before.CaOf(principal);
-    const std::string* ca = trust_.CaOf(principal);
-    const bool other_ca = ca_before != nullptr && (ca == nullptr || *ca != *ca_before);
-    return other_ca || trust_.Revoked(principal);
-  });
+  for (std::string& client_id : sessions_.ClientsWhere([&](const Principal& principal) {
+         const std::string* ca_before = before.CaOf(principal);
+         const std::string* ca = trust_.CaOf(principal);
+         const bool other_ca = ca_before != nullptr && (ca == nullptr || *ca != *ca_before);
+         return other_ca || trust_.Revoked(principal);
+       })) {
+    believed_no_more_.push_back(std::move(client_id));
+  }
+  FindWaitingRings(before);
   size_t revoked = trust_.cell_revoked.serials.size();
   for (const auto& [fleet, list] : trust_.fleet_revoked) {
     revoked += list.serials.size();
@@ -176,6 +134,30 @@ Result<void> AuthPlugin::TakeTrust(Now now) {
   broker_.Log(Level::kInfo, "latchkey trust fleets=" + std::to_string(trust_.fleet_cas.size()) +
                                 " revoked=" + std::to_string(revoked));
   return {};
+}
+
+// Rings in the file of fleets that were not believed until now. They are verified a few at a time,
+// for the broker waits for each.
+void AuthPlugin::FindWaitingRings(const Trust& before) {
+  const auto is_new = [&](std::string_view fleet) {
+    return before.FindFleetCa(fleet) == nullptr && trust_.FindFleetCa(fleet) != nullptr;
+  };
+  const bool any = std::any_of(trust_.fleet_cas.begin(), trust_.fleet_cas.end(),
+                               [&](const auto& fleet) { return is_new(fleet.first); });
+  if (ring_file_ == nullptr || !any) {
+    return;
+  }
+  const Result<void> read = ring_file_->ReadAgain([&](RecordKind kind, std::string_view content) {
+    const bool ring = kind == RecordKind::kRing;
+    const Result<FleetId> fleet = ring ? FleetOfKeyRing(content) : Fail(v1::REASON_MALFORMED, "");
+    if (fleet && is_new(fleet->str())) {
+      waiting_rings_.emplace_back(content);
+    }
+    return Judged{Fate::kKept, {}};
+  });
+  if (!read) {
+    broker_.Log(Level::kError, "latchkey ring_file text=" + Quoted(read.error().text));
+  }
 }
 
 Judged AuthPlugin::JudgeRing(std::string_view signed_ring) {
@@ -444,6 +426,10 @@ void AuthPlugin::Tick(Now now) {
     }
   }
   Kick(std::exchange(believed_no_more_, {}), "its certificate or CA is not believed any more");
+  for (size_t i = 0; i < kRingsPerTick && !waiting_rings_.empty(); ++i) {
+    JudgeRing(waiting_rings_.front());
+    waiting_rings_.pop_front();
+  }
   for (size_t i = 0; i < kOfflinePerTick && !offline_at_start_.empty(); ++i) {
     Say(sessions_.OfflineAtStart(offline_at_start_.back()));
     offline_at_start_.pop_back();

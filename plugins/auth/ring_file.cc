@@ -234,6 +234,16 @@ Result<void> RingFile::ReadAll(const Judge& judge, Kept& kept) {
   return {};
 }
 
+Result<void> RingFile::ReadAgain(const Judge& judge) {
+  Kept kept;
+  const Opening opening = opening_;
+  const uint64_t end = end_;
+  const Result<void> read = ReadAll(judge, kept);
+  opening_ = opening;
+  end_ = end;
+  return read;
+}
+
 Result<void> RingFile::Rewrite(const Kept& kept) {
   const std::string new_path = path_ + ".new";
   const int file = ::open(new_path.c_str(),

@@ -68,6 +68,10 @@ class RingFile {
   // its kind may have.
   Result<void> Append(RecordKind kind, std::string_view content);
 
+  // Hands all whole records over once more, in file order; what `judge` says of them is not asked
+  // for. Error REASON_STORE_UNAVAILABLE.
+  Result<void> ReadAgain(const Judge& judge);
+
   const Opening& opening() const { return opening_; }
 
  private:

@@ -214,6 +214,23 @@ TEST_CASE("ring file: blocks stand beside rings, each kind newest by its own nam
   CHECK(Said(f.file->Append(RecordKind::kBlock, std::string(257, 'x'))) == "REASON_TOO_LARGE");
 }
 
+TEST_CASE("ring file: its records can be read again while it is written") {
+  Folder f;
+  f.Open();
+  f.Add("a:1");
+  f.AddBlock("b:1");
+  std::string again;
+  REQUIRE(f.file->ReadAgain([&](RecordKind, std::string_view content) {
+    again += content;
+    return Judged{};
+  }));
+  CHECK(again == "a:1b:1");
+  f.Add("c:1");
+  const Opening opening = f.Open();
+  CHECK(f.read == Rings{"a:1", "#b:1", "c:1"});
+  CHECK(opening.dropped == 0);
+}
+
 TEST_CASE("ring file: the record of a block has its mark under the sum") {
   Folder f;
   f.Open();

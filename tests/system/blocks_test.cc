@@ -284,6 +284,24 @@ TEST_CASE("what a key sent before it was blocked does not reach the car afterwar
   CHECK_FALSE(awake.Next(kQuiet).has_value());
 }
 
+TEST_CASE("who owns the broker cannot send a car the command of a key that is blocked or unknown") {
+  World w;
+  w.PublishRings();
+  RawClient bridge(AsBridge(w.cell));  // may write every lane
+  REQUIRE(bridge.Connect() == 0);
+  const CarRef ref = w.car1->ref();
+  const Publish good = Command(ref, w.owner);
+  REQUIRE(bridge.Send(good) == 0);
+  CHECK(w.car1->client().NextOn(good.topic).has_value());
+  CHECK(bridge.Send(Command(ref, PrivateKey::Generate())) == 0);
+  w.Set("demo", "", false);
+  CHECK(bridge.Send(Command(ref, w.owner)) == 0);
+  CHECK_FALSE(w.car1->client().Next(kQuiet).has_value());
+  w.Set("demo", "", true);
+  REQUIRE(bridge.Send(good) == 0);
+  CHECK(w.car1->client().NextOn(good.topic).has_value());
+}
+
 TEST_CASE("an administrator blocks and lists, and does nothing else") {
   World w;
   w.PublishRings();

@@ -103,6 +103,34 @@ TEST_CASE(
   CHECK(CodeOf(as_car) == kNotAuthorized);
 }
 
+TEST_CASE(
+    "a fleet whose list cannot be read at start is out, and back with its rings when it can") {
+  Cell cell({"demo", "rival"});
+  cell.StartBroker();
+  const PrivateKey owner = PrivateKey::Generate();
+  const auto can = [&](const CarRef& ref) {
+    RawClient phone(cell.AsPhone(owner));
+    REQUIRE(phone.Connect() == 0);
+    return phone.Subscribe(PresenceTopic(ref)) == 1;
+  };
+  for (const char* fleet : {"demo", "rival"}) {
+    RawCar car(cell, fleet, "car-1");
+    REQUIRE(car.PublishRing({{owner.Public(), v1::ROLE_OWNER}}) == 0);
+    CHECK(can(car.ref()));
+  }
+  cell.broker().Kill();
+  const std::filesystem::path list = cell.path() / "broker" / "fleets" / "demo.crl.pem";
+  Put(list, "torn");
+  cell.StartBroker();
+  CHECK(CodeOf(cell.AsCar(Ref("demo", "car-1"))) == kNotAuthorized);
+  CHECK_FALSE(can(Ref("demo", "car-1")));
+  CHECK(CodeOf(cell.AsCar(Ref("rival", "car-1"))) == 0);
+  CHECK(can(Ref("rival", "car-1")));
+  Put(list, Crl(cell.FleetCa("demo"), "no such serial", 1));
+  CHECK(Eventually([&] { return can(Ref("demo", "car-1")); }));
+  CHECK(CodeOf(cell.AsCar(Ref("demo", "car-1"))) == 0);
+}
+
 TEST_CASE("the cell's list cuts off bridges and administrators") {
   Cell cell;
   const std::filesystem::path list = cell.path() / "broker" / "cell.crl.pem";

@@ -236,6 +236,7 @@ void AddPhone(CLI::App& app, Context& context) {
   const auto names = std::make_shared<std::pair<std::string, std::string>>();
   init->add_option("NAME", names->first, "Name of the phone here")->required();
   init->add_option("--label", names->second, "What the car's ring shall call it (default: NAME)");
+  init->footer("Example:\n  latchkey phone init anna --label \"Anna's phone\"\n");
   init->callback([&context, names] { Init(context, names->first, names->second); });
 
   CLI::App* pair = phone->add_subcommand("pair", "Pair with the car whose QR code this is");
@@ -246,6 +247,9 @@ void AddPhone(CLI::App& app, Context& context) {
   pair->add_option("--ca", pairing->ca_file,
                    "CA of the broker, PEM (default: the data folder's cell)");
   pair->add_option("--timeout", pairing->timeout, "Wait at most this long")->capture_default_str();
+  pair->footer(
+      "Example:\n  latchkey phone pair anna 'latchkey://pair?...'\n"
+      "Exit codes: 0 paired, 1 refused, 3 no answer from the car.");
   pair->callback([&context, pairing] { Pair(context, *pairing); });
 
   AddPhoneWatch(*phone, context);
@@ -261,6 +265,7 @@ void AddPhone(CLI::App& app, Context& context) {
   token->add_option("--lives", minting->lives, "How long the token is valid, at most 1h")
       ->capture_default_str();
   token->add_option("--cell", minting->cell, "Cell it is for (default: that of the first pairing)");
+  token->footer("Example:\n  latchkey phone token anna --lives 1h\n");
   token->callback([&context, minting] { PrintToken(context, *minting); });
 }
 

@@ -10,8 +10,10 @@
 #include "proto/command.h"
 #include "proto/crypto.h"
 #include "tools/latchkey/args.h"
+#include "tools/latchkey/hours.h"
 #include "tools/latchkey/phone_commands.h"
 #include "tools/latchkey/receipts.h"
+#include "tools/latchkey/rights.h"
 #include "tools/latchkey/session.h"
 #include "tools/latchkey/show.h"
 
@@ -45,9 +47,12 @@ class Watcher {
       report_.Receipt(*receipt);
       return receipt->final || !wait_;
     } else if (const auto* failure = std::get_if<tools::Phone::Failed>(&effect)) {
-      failed = *failure;
       // Only the lane of receipts is needed to send; other refused filters do not matter here.
-      return failure->filter.empty() || failure->filter.find("/receipt/") != std::string::npos;
+      if (!failed &&
+          (failure->filter.empty() || failure->filter.find("/receipt/") != std::string::npos)) {
+        failed = *failure;
+      }
+      return failed.has_value();
     } else if (std::holds_alternative<tools::Phone::Learned>(effect)) {
       learned = true;
     } else if (const auto* change = std::get_if<tools::Phone::RingChanged>(&effect)) {
@@ -66,8 +71,28 @@ class Watcher {
   bool wait_;
 };
 
-void Finish(Context& context, const SendOptions& options, const Report& report,
-            const Watcher& watcher, const Session& session, Session::End end) {
+// Why the key does not work at this moment by the ring this phone knows; empty: it should.
+std::string ClosedText(const tools::Phone& phone) {
+  const Timestamp now = ReadClocks().wall;
+  const tools::Pairing& pairing = phone.cars().begin()->second.pairing;
+  const RingKey* mine = pairing.ring.Find(phone.id());
+  return mine == nullptr || CheckWindow(*mine, now).allowed()
+             ? ""
+             : "this phone's key to car " + pairing.ref.ToText() + " is valid only " +
+                   TimesText(*mine, UtcOffsetMinutes(now)) + ": wait, or ask an owner to change it";
+}
+
+// What the sending came to.
+struct Ending {
+  const Report& report;
+  const Watcher& watcher;
+  const Session& session;
+  Session::End end;
+};
+
+void Finish(Context& context, const SendOptions& options, const tools::Phone& phone,
+            const Ending& ending) {
+  const auto& [report, watcher, session, end] = ending;
   if (end == Session::End::kRefused) {
     Complain(context, session.error());
   } else if (end == Session::End::kTimeout) {
@@ -81,8 +106,9 @@ void Finish(Context& context, const SendOptions& options, const Report& report,
     context.exit_code = ExitCode(report.state());
   } else if (watcher.failed) {
     const int code = watcher.failed->broker_reason;
+    const std::string closed = ClosedText(phone);
     Complain(context, {watcher.failed->error.reason,
-                       "not sent: " + watcher.failed->error.text +
+                       "not sent: " + (closed.empty() ? watcher.failed->error.text : closed) +
                            (code != 0 ? " (the broker says " + ReasonCodeText(code) + ")" : "")});
   }
 }
@@ -125,7 +151,7 @@ void Send(Context& context, const SendOptions& options) {
       Complain(context, saved.error());
     }
   }
-  Finish(context, options, report, watcher, session, end);
+  Finish(context, options, phone, {report, watcher, session, end});
 }
 
 }  // namespace
@@ -144,7 +170,10 @@ void AddPhoneSend(CLI::App& phone, Context& context) {
                    "what opens or signals)");
   send->add_flag("--wait", options->wait, "Wait for the final receipt, not only the first");
   send->add_option("--timeout", options->timeout, "Stop waiting after this (exit code 3)");
-  send->footer(ActionsText() + "\nExit codes: 0 done (or received), 1 anything else, 3 timed out.");
+  send->footer(
+      "Examples:\n  latchkey phone send anna demo-car lock --wait\n"
+      "  latchkey phone send anna demo-car climate-on --arg target_temperature=21\n\n" +
+      ActionsText() + "\nExit codes: 0 done (or received), 1 anything else, 3 timed out.");
   send->callback([&context, options] { Send(context, *options); });
 }
 

@@ -288,6 +288,9 @@ void AddPhoneWatch(CLI::App& phone, Context& context) {
   watch->add_option("CAR", options->car, "The car: demo-car, or demo/demo-car")->required();
   watch->add_flag("--once", options->once, "Show all that is known and end");
   watch->add_option("--for", options->length, "End after this long");
+  watch->footer(
+      "Examples:\n  latchkey phone watch anna demo-car\n"
+      "  latchkey --json phone watch anna demo-car --for 1m\n");
   watch->callback([&context, options] { Watch(context, *options); });
 }
 

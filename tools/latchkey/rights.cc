@@ -130,12 +130,14 @@ void AddRightsOptions(CLI::App& command, RightsWish& wish) {
       .add_option("--may", wish.may,
                   "Commands, instead of the role's: open,signal,close,comfort,settings,keys, all "
                   "or none")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command
       .add_option("--sees", wish.sees,
                   "State groups, instead of the role's: body,energy,location,climate,drive,"
                   "service,apps,link, all or none")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);
   command.add_option("--from", wish.from, "Valid from: 2h, 3d, 2026-12-01T08:00, or now");
   command.add_option("--until", wish.until, "Valid until: 2h, 3d, 2026-12-01T08:00, or never");
   command

@@ -96,7 +96,7 @@ void Session::On(const tools::LinkEvent& event) {
       } else {
         error_ = {v1::REASON_NOT_ALLOWED,
                   "the broker refuses this client: " + ReasonCodeText(event.reason_code) +
-                      "; the clock, the cell's name or the key may be wrong"};
+                      "; its key may be blocked, or the clock or the cell's name wrong"};
         end_ = End::kRefused;
       }
       break;

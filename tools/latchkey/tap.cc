@@ -270,6 +270,7 @@ void AddTap(CLI::App& app, Context& context) {
   tap->add_option("--car", options->car, "Only this car");
   tap->add_option("--count", options->count, "End after this many messages");
   tap->add_option("--for", options->length, "End after this long");
+  tap->footer("Example:\n  latchkey tap ops --fleet demo --group energy --count 20\n");
   tap->callback([&context, options] { Start(context, *options); });
 }
 

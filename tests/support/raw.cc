@@ -260,7 +260,13 @@ int RawClient::Connect() {
   arrived_.clear();
   answers_.clear();
   over_ = !Open();
-  if (over_ || !Write(ConnectPacket())) {
+  if (over_ || !Write(options_.before_connect)) {
+    return kHungUp;
+  }
+  if (options_.no_connect) {
+    return 0;
+  }
+  if (!Write(ConnectPacket())) {
     return kHungUp;
   }
   const std::optional<Packet> answer = Await(2, kAnswer);
@@ -420,6 +426,14 @@ bool RawClient::Write(const std::string& bytes) {
     done += static_cast<size_t>(count);
   }
   return true;
+}
+
+std::string RawClient::ReadRaw(milliseconds patience) {
+  const auto deadline = steady_clock::now() + patience;
+  while (!over_ && Left(deadline) > milliseconds(0)) {
+    over_ = !impl_->Fill(Left(deadline));
+  }
+  return std::exchange(impl_->buffer, {});
 }
 
 std::optional<RawClient::Packet> RawClient::Read(milliseconds patience) {

@@ -44,6 +44,8 @@ struct RawOptions {
   std::string connect_properties{};  // MQTT 5: encoded, beside the session expiry
   uint16_t keep_alive_s = 60;
   int receive_buffer_bytes = 0;  // of the socket, to be a slow reader with; 0: as the system likes
+  std::string before_connect{};  // bytes that go out before CONNECT
+  bool no_connect = false;       // Connect sends nothing more, waits for nothing and gives 0
 };
 
 // What a call gives when the broker said nothing and hung up, or TLS failed.
@@ -110,6 +112,8 @@ class RawClient {
   void Disconnect();
   // Bytes as they are.
   bool Write(const std::string& bytes);
+  // Bytes as they come, until the other side hangs up or `patience` is over.
+  std::string ReadRaw(std::chrono::milliseconds patience);
   // To be polled for reading; -1 without a connection. TLS may hold bytes that poll does not see:
   // read with Next until there is nothing.
   int socket() const;

@@ -50,6 +50,9 @@ class Process {
 
   const std::filesystem::path& log() const { return log_; }
 
+  // To look at it in /proc or to bound it; it may have ended.
+  pid_t pid() const { return pid_; }
+
  private:
   bool Reap(int options);
   std::filesystem::path log_;

@@ -1,6 +1,7 @@
 // Keys that lose their place while commands wait, by a block or by a ring without them; and the
 // owner's RemoveKey, which denies its key at the car until the car has answered.
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -34,6 +35,7 @@ void Outbox::BlocksChanged(const std::vector<BlockScope>& scopes) {
 }
 
 void Outbox::CheckKeys(const Now& now, Effects& out) {
+  Effects told;  // after the receipts: whom the plugin denies hears nothing any more
   while (!unchecked_.empty()) {
     const CarRef ref = *unchecked_.begin();
     // Denying a key can end its own RemoveKey and so lift another's block. Each round but the last
@@ -41,11 +43,12 @@ void Outbox::CheckKeys(const Now& now, Effects& out) {
     bool again = true;
     while (again) {
       const bool denied = DenyCommands(ref, now, out);
-      const bool settled = SettleBlocks(ref, now, out);
+      const bool settled = SettleBlocks(ref, now, told);
       again = denied || settled;
     }
     unchecked_.erase(ref);
   }
+  out.insert(out.end(), std::make_move_iterator(told.begin()), std::make_move_iterator(told.end()));
 }
 
 // What waits of a key that is denied here, or is not on the ring any more, is never sent again. It

@@ -192,13 +192,20 @@ RawCar::RawCar(const Cell& cell, const std::string& fleet, const std::string& ca
   REQUIRE(client_->Connect() == 0);
 }
 
-int RawCar::PublishRing(const std::vector<std::pair<PublicKey, v1::Role>>& keys) {
+Publish RawCar::NextRing(const std::vector<std::pair<PublicKey, v1::Role>>& keys) {
   KeyRing ring{ref_, ++version_, Timestamp{UnixMs()}, {}};
   for (const auto& [key, role] : keys) {
     ring.keys.push_back(OnRing(key, role));
   }
-  return client_->Send(
-      {KeyRingTopic(ref_), SealKeyRing(ring, key_, certificate_der_), 1, Retain::kYes, 0});
+  return {KeyRingTopic(ref_), SealKeyRing(ring, key_, certificate_der_), 1, Retain::kYes, 0};
+}
+
+int RawCar::PublishRing(const std::vector<std::pair<PublicKey, v1::Role>>& keys) {
+  return client_->Send(NextRing(keys));
+}
+
+uint16_t RawCar::PostRing(const std::vector<std::pair<PublicKey, v1::Role>>& keys) {
+  return client_->Post(NextRing(keys));
 }
 
 int RawCar::PublishSpeed(float speed) {

@@ -90,6 +90,8 @@ class RawCar {
 
   // Writes the next version of the ring with these keys and publishes it; PUBACK's code.
   int PublishRing(const std::vector<std::pair<PublicKey, v1::Role>>& keys);
+  // The same without waiting, as RawClient::Post.
+  uint16_t PostRing(const std::vector<std::pair<PublicKey, v1::Role>>& keys);
   // Publishes a drive group with this speed, observed now; PUBACK's code.
   int PublishSpeed(float speed);
 
@@ -102,6 +104,8 @@ class RawCar {
   RawClient& client() { return *client_; }
 
  private:
+  Publish NextRing(const std::vector<std::pair<PublicKey, v1::Role>>& keys);
+
   CarRef ref_;
   PrivateKey key_;
   std::string certificate_der_;

@@ -207,6 +207,8 @@ TEST_CASE("a blocked key has not one more message in either direction, until it 
     CHECK(phone.Ended(std::chrono::seconds(5)) != kNoAnswer);
     CHECK(idle.Ended(std::chrono::seconds(5)) == 0x98);
     CHECK(guest.NextOn(state).has_value());
+    RawClient back(w.cell.AsPhone(w.owner));
+    CHECK(back.Connect() == (*scope.fleet == 0 ? kNotAuthorized : 0));
     CHECK(w.Works(*w.car1) == scope.car1);
     CHECK(w.Works(*w.car2) == scope.car2);
     CHECK(w.Works(*w.other) == scope.other);

@@ -52,6 +52,19 @@ uint64_t NumberOnDisk(const Authority& authority, const tools::Issued& ca) {
   return list ? list->number : 0;
 }
 
+// Folders in which somebody may hold a certificate of this CA.
+std::vector<fs::path> HoldersOf(const Authority& authority) {
+  std::vector<fs::path> found;
+  for (const fs::path& parent : authority.holders) {
+    found.push_back(parent);
+    std::error_code error;
+    for (fs::directory_iterator it(parent, error), end; !error && it != end; it.increment(error)) {
+      found.push_back(it->path());
+    }
+  }
+  return found;
+}
+
 }  // namespace
 
 Authority FleetAuthority(const Folder& folder, const FleetId& fleet) {
@@ -182,6 +195,29 @@ std::vector<Certificate> ReadNewCertificates(const fs::path& folder, std::set<st
   return found;
 }
 
+void Adopt(const Authority& authority, const fs::path& folder) {
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    if (it->path().extension() != ".pem") {
+      continue;
+    }
+    const Result<std::string> pem = ReadFile(it->path());
+    const Result<Certificate> certificate =
+        pem ? Certificate::FromPem(*pem) : tl::unexpected<Error>(pem.error());
+    std::error_code ignored;
+    if (certificate &&
+        !fs::exists(authority.issued / (SerialText(certificate->serial) + ".pem"), ignored)) {
+      static_cast<void>(KeepIssued(authority, *pem));  // the holder has it still
+    }
+  }
+}
+
+void AdoptHeld(const Authority& authority) {
+  for (const fs::path& holder : HoldersOf(authority)) {
+    Adopt(authority, holder);
+  }
+}
+
 std::vector<Certificate> ListCertificates(const Authority& authority) {
   std::map<std::string, Certificate> by_serial;
   const auto add = [&](const fs::path& folder) {
@@ -191,12 +227,8 @@ std::vector<Certificate> ListCertificates(const Authority& authority) {
     }
   };
   add(authority.issued);
-  for (const fs::path& holders : authority.holders) {
-    add(holders);
-    std::error_code error;
-    for (fs::directory_iterator it(holders, error), end; !error && it != end; it.increment(error)) {
-      add(it->path());
-    }
+  for (const fs::path& holder : HoldersOf(authority)) {
+    add(holder);
   }
   std::vector<Certificate> all;
   for (auto& [serial, certificate] : by_serial) {

@@ -72,6 +72,11 @@ std::optional<std::string> ParseSerial(std::string_view text);
 // no Latchkey certificate are named and skipped. A folder that is not there has none.
 std::vector<Certificate> ReadNewCertificates(const std::filesystem::path& folder,
                                              std::set<std::string>& seen);
+// Copies the certificates of `folder` that the inventory lacks into it: a renewal replaces what a
+// car holds, and what was issued must stay revocable.
+void Adopt(const Authority& authority, const std::filesystem::path& folder);
+// Adopts what all holders hold.
+void AdoptHeld(const Authority& authority);
 // Every certificate known, each serial once, by identity and end.
 std::vector<Certificate> ListCertificates(const Authority& authority);
 

@@ -55,9 +55,7 @@ class Serve {
     std::signal(SIGTERM, AskToStop);
     Now now = ReadClocks();
     const Instant begin = now.mono;
-    for (Certificate& each : ListCertificates(authority_)) {
-      registrar_.Learn(std::move(each));
-    }
+    AdoptHeld(authority_);
     while (stop_asked == 0 && (!wish_.length || now.mono - begin < *wish_.length)) {
       if (now.mono >= chores_at_) {
         Chores(now);
@@ -206,8 +204,8 @@ class Serve {
       }
     }
     if (ref && !registrar_.Knows(*ref)) {
-      std::set<std::string> none;
-      for (Certificate& each : ReadNewCertificates(folder_.Car(*ref), none)) {
+      Adopt(authority_, folder_.Car(*ref));
+      for (Certificate& each : ReadNewCertificates(authority_.issued, seen_)) {
         registrar_.Learn(std::move(each));
       }
     }

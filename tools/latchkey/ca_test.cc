@@ -298,6 +298,12 @@ TEST_CASE("inventory: in a folder without one the certificates held count") {
   REQUIRE(SaveIssued(folder.Operator(demo, "ann"), "operator", staff));
   CHECK(ListCertificates(FleetAuthority(folder, demo)).size() == 2);
 
+  // What is held is in the inventory from the first look on, so a renewal may replace it.
+  AdoptHeld(FleetAuthority(folder, demo));
+  fs::remove(folder.Car(Ref("demo", "old")) / "car.pem");
+  CHECK(ListCertificates(FleetAuthority(folder, demo)).size() == 2);
+  REQUIRE(SaveIssued(folder.Car(Ref("demo", "old")), "car", car));
+
   // And the one that ends soon is named, with the list that is late.
   std::vector<Expiry> ending = EndingSoon(folder, kNow);
   REQUIRE(ending.size() == 1);

@@ -189,7 +189,7 @@ bool IsPure(const std::string& path) {
       "^(proto/(?!crypto)|plugins/auth/(identity|directory|access|sessions|control)\\.|plugins/"
       "rate\\.|"
       "plugins/guard/(check|limits)\\.|"
-      "bridge/core/|storage/records\\.|tools/car/car\\.|tools/phone/phone\\.|tools/fleet/drive)");
+      "bridge/core/|storage/records\\.|tools/car/(?!car_mqtt)|tools/phone/|tools/fleet/drive)");
   return IsCode(path) && !IsTest(path) && std::regex_search(path, pure);
 }
 

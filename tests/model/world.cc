@@ -124,6 +124,12 @@ uint64_t World::Below(uint64_t bound) {
   return random_() % bound;
 }
 
+std::string World::RandomText(size_t bytes) {
+  std::string text(bytes, '\0');
+  std::generate(text.begin(), text.end(), [this] { return static_cast<char>(Below(256)); });
+  return text;
+}
+
 bool World::Chance(int percent) {
   return Below(100) < static_cast<uint64_t>(percent);
 }
@@ -160,11 +166,42 @@ void World::Step() {
 
 // --- Time and cars
 
+// The next moments at which a right at the broker begins or ends.
+std::vector<Timestamp> World::Edges() const {
+  std::vector<Timestamp> edges;
+  const Timestamp minute{now_.ms / kMinute * kMinute};
+  for (const auto& [ref, rights] : reference_.at_broker) {
+    for (const auto& [key, right] : rights) {
+      edges.insert(edges.end(), {right.from, right.until});
+      for (const WeekWindow& window : right.week) {
+        for (const uint16_t edge : {window.start, window.end}) {
+          const int ahead = (edge - MinuteOfWeek(now_) + kWeekMinutes) % kWeekMinutes;
+          edges.push_back(minute + Duration(ahead * kMinute));
+        }
+      }
+    }
+  }
+  std::erase_if(edges, [this](Timestamp edge) { return edge <= now_ + Duration(1); });
+  return edges;
+}
+
 void World::Pass() {
   const std::array<int64_t, 4> most = {1000, 10 * kMinute, 60 * kMinute, 2 * kDay};
-  const auto passed = 1 + static_cast<int64_t>(Below(static_cast<uint64_t>(most[Below(4)])));
+  auto passed = 1 + static_cast<int64_t>(Below(static_cast<uint64_t>(most[Below(4)])));
+  if (Chance(40)) {
+    const std::vector<Timestamp> edges = Edges();
+    if (!edges.empty()) {  // just before, at it, or just after
+      const Timestamp edge = edges[Below(edges.size())];
+      passed = (edge - now_).count() - 1 + static_cast<int64_t>(Below(3));
+    }
+  }
   now_ = now_ + Duration(passed);
   mono_ = mono_ + Duration(passed);
+  for (const KeyId& key : keys_) {
+    for (const CarSide& side : cars_) {
+      Ask(OfPhone(key, Access::kWrite, TopicKind::kCommand, side.ref));
+    }
+  }
 }
 
 void World::Change() {
@@ -328,9 +365,9 @@ void World::Pair(CarSide& side) {
   const std::array<v1::Role, 4> roles = {v1::ROLE_OWNER, v1::ROLE_OWNER, v1::ROLE_DRIVER,
                                          v1::ROLE_GUEST};
   const v1::Role role = roles[Below(roles.size())];
-  Run(side, car::ShowOffer{std::string(16, static_cast<char>('a' + Below(26))), role});
+  Run(side, car::ShowOffer{RandomText(16), role});
   const PairingOffer offer = ParseQrText(side.qr_text).value();
-  const std::string nonce(16, static_cast<char>(Below(256)));
+  const std::string nonce = RandomText(16);
   if (Chance(30)) {  // strangers who have not seen the code do not burn it
     PairingOffer guess = offer;
     guess.secret = std::string(16, '?');
@@ -405,10 +442,8 @@ void World::Remove(CarSide& side) {
 
 void World::Command(CarSide& side, size_t signer, const KeyId& touched,
                     const std::optional<Right>& after) {
-  std::string random10(10, '\0');
-  std::generate(random10.begin(), random10.end(), [this] { return static_cast<char>(Below(256)); });
   CommandRequest request{side.ref,
-                         CommandId::Make(now_.ms, random10),
+                         CommandId::Make(now_.ms, RandomText(10)),
                          now_,
                          now_ + Duration(kMinute * static_cast<int64_t>(1 + Below(60))),
                          {}};

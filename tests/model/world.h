@@ -106,6 +106,8 @@ class World {
   void TellPlugin(const std::vector<Block>& blocks);
   void OwnerBlocks(const CarSide& side, const Sent& sent, bool lifted);
 
+  std::vector<Timestamp> Edges() const;
+
   // Asking.
   bool Ask(const Asked& asked);
   void AskAtRandom();
@@ -115,6 +117,7 @@ class World {
   Asked OfPhone(const KeyId& key, auth::Access access, TopicKind kind, const CarRef& ref) const;
 
   uint64_t Below(uint64_t bound);
+  std::string RandomText(size_t bytes);
   bool Chance(int percent);
   Right RandomRight(uint32_t signer);
   BlockScope RandomScope();

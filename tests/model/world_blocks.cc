@@ -121,11 +121,18 @@ void World::OwnerBlocks(const CarSide& side, const Sent& sent, bool lifted) {
   TellPlugin({block});
 }
 
-// Somebody repeats an old change, or one that was never told.
+// Somebody repeats an old change, or one that was never told; or somebody else made the opposite in
+// the very same millisecond.
 void World::ReplayBlock() {
-  if (!all_made_.empty()) {
-    TellPlugin({all_made_[Below(all_made_.size())]});
+  if (all_made_.empty()) {
+    return;
   }
+  Block block = all_made_[Below(all_made_.size())];
+  if (Chance(40)) {
+    block.lifted = !block.lifted;
+    all_made_.push_back(block);
+  }
+  TellPlugin({block});
 }
 
 // Bridge and plugin tell each other what they hold: in any order, doubled, and sometimes only part.

@@ -139,8 +139,14 @@ void Outbox::Arrived(const Command& command, const Now& now, Effects& out) {
   Entry entry = EntryOf(command, next_order_++, now);
   entry.sent = true;
   entry.act_at = now.mono + limits_.receipt_wait;
-  if (commands_.Add(std::move(entry)).removes) {
+  Entry& live = commands_.Add(std::move(entry));
+  if (live.removes) {
     unchecked_.insert(command.ref);
+    // The block that it sets outlives a crash, so it must too: else nothing would lift the block.
+    live.on_disk = true;
+    storage::CommandRecord record = RecordOf(live);
+    record.state = v1::RECEIPT_STATE_HELD;
+    out.emplace_back(Write{std::move(record), true});
   }
 }
 

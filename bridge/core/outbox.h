@@ -24,7 +24,8 @@
 //   that reason, at once, or after kAnswerGrace when the car may be about to answer for itself. One
 //   that the car has confirmed waits for the car as ever.
 // - An owner's RemoveKey denies its key at that car from its arrival until the ring is without the
-//   key or the command has its outcome. It has room of its own in a full queue.
+//   key or the command has its outcome. It has room of its own in a full queue, and is on disk also
+//   while it is live: a block never outlives what lifts it.
 // - The first final word stands. A different one later is counted as a conflict and changes
 // nothing.
 // - Commands that the bridge refused are remembered in memory only, the last kRefusedKept.

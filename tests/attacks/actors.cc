@@ -276,6 +276,14 @@ std::unique_ptr<RawClient> AsServer(World& world, Cell& cell, const std::string&
   return Dial(options);
 }
 
+uint32_t AllGroups() {
+  uint32_t all = 0;
+  for (const Group group : kGroups) {
+    all |= Bit(ReadPermission(group));
+  }
+  return all;
+}
+
 std::unique_ptr<RawClient> AsOperator(World& world, Cell& cell, const std::string& fleet,
                                       uint32_t permissions) {
   const std::string name = world.FreshName();

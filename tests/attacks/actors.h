@@ -151,6 +151,8 @@ class Handset {
 
 // A client of the cars' port with this identity, from the attacker's address.
 std::unique_ptr<RawClient> AsServer(World& world, Cell& cell, const std::string& name);
+// Every READ permission: what an operator's certificate can hold at most.
+uint32_t AllGroups();
 std::unique_ptr<RawClient> AsOperator(World& world, Cell& cell, const std::string& fleet,
                                       uint32_t permissions);
 

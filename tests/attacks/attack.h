@@ -51,7 +51,7 @@ void ExpectEqual(const Seen& seen, const Wanted& wanted, const std::string& what
 // "0x87".
 std::string Hex(int code);
 
-// A plain Mosquitto on loopback, without TLS.
+// A plain Mosquitto on loopback, over TLS when `lines` give it a certificate.
 class PlainBroker {
  public:
   // `lines` follow the listener in its configuration, which lives in `folder`.
@@ -73,6 +73,7 @@ class PlainBroker {
  private:
   std::filesystem::path folder_;
   int port_ = 0;
+  testing::Transport transport_;
   std::unique_ptr<testing::Process> process_;
 };
 

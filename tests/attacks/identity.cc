@@ -128,7 +128,7 @@ std::string DealerOurs(World& world) {
   LiveCar car(world, cell, {{owner.Public(), v1::ROLE_OWNER}});
   car.Wake();
   Expect(owner.SignIn() == 0 && dealer.SignIn() == 0, "sign-in");
-  const uint32_t all = PermissionsOf(v1::ROLE_OWNER);
+  const uint32_t all = AllGroups();
   const auto portal = AsOperator(world, cell, "demo", all);
   KeyRing forged = car.ring();
   forged.version += 1;

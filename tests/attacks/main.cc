@@ -43,7 +43,10 @@ std::string Try(const RunCase& run, World& world, bool& failed) {
     return run(world);
   } catch (const std::exception& surprise) {
     failed = true;
-    return surprise.what();
+    std::string text = surprise.what();
+    std::replace(text.begin(), text.end(), '\n', ' ');
+    constexpr size_t kMost = 400;
+    return text.substr(0, kMost);
   }
 }
 

@@ -308,9 +308,8 @@ std::string TlsUncheckedWeak(World& world) {
   const auto box =
       world.MakePlain("ownstar", "allow_anonymous true\ncertfile " + (folder / "s.pem").string() +
                                      "\nkeyfile " + (folder / "s.key").string() + "\n");
-  RawOptions app = box->As("app", "alice");
-  app.transport = testing::Transport::kTls;  // RawClient looks at no certificate
-  const auto phone = Dial(app);
+  const RawOptions app = box->As("app", "alice");
+  const auto phone = Dial(app);  // RawClient looks at no certificate
   return "the app signed in at the attacker's box";
 }
 
@@ -324,7 +323,6 @@ std::string PhoneAt(World& world, Cell& cell, const std::string& name,
   PlainBroker box(folder, "allow_anonymous true\nlog_type all\ncertfile " +
                               (folder / "s.pem").string() + "\nkeyfile " +
                               (folder / "s.key").string() + "\n");
-  RawOptions probe = box.As("probe");
   box.Start();
   const PairingOffer offer{"127.0.0.1", box.port(), cell.name(),
                            testing::Ref("demo", world.FreshName()),

@@ -40,7 +40,7 @@ std::string EverythingWeak(World& world) {
 
 std::string EverythingOurs(World& world) {
   Scene s(world);
-  const auto staff = AsOperator(world, world.Ours(), "demo", PermissionsOf(v1::ROLE_OWNER));
+  const auto staff = AsOperator(world, world.Ours(), "demo", AllGroups());
   int refused = 0;
   for (const char* filter :
        {"#", "+/#", "lk/#", "lk/+/#", "lk/1/#", "lk/1/+/#", "lk/1/+/+/state/+", "+/+/+/+/+/+",
@@ -89,7 +89,7 @@ std::string SharedOurs(World& world) {
   Scene s(world);
   LiveCar other(world, world.Ours(), {});
   other.Wake();
-  const auto rival = AsOperator(world, world.Ours(), "rival", PermissionsOf(v1::ROLE_OWNER));
+  const auto rival = AsOperator(world, world.Ours(), "rival", AllGroups());
   const std::string below = "$share/ops/lk/1/" + s.car.ref().ToText();
   for (const std::string& filter : {below + "/state/body", below + "/command/+", below + "/#",
                                     std::string("$share/ops/lk/1/demo/+/state/+"),
@@ -122,7 +122,7 @@ std::string SysWeak(World& world) {
 
 std::string SysOurs(World& world) {
   Scene s(world);
-  const auto staff = AsOperator(world, world.Ours(), "demo", PermissionsOf(v1::ROLE_OWNER));
+  const auto staff = AsOperator(world, world.Ours(), "demo", AllGroups());
   for (RawClient* client :
        {&s.stranger.client(), &s.owner.client(), &s.car.client(), staff.get()}) {
     for (const char* filter : {"$SYS/#", "$SYS/broker/version", "$SYS/broker/latchkey/#",
@@ -177,7 +177,7 @@ std::string ControlOurs(World& world) {
   Cell& cell = world.Ours();
   const std::string topic(kControlTopic);
   const std::string block = BlockEverywhere(s.owner.id());
-  const auto staff = AsOperator(world, cell, "demo", PermissionsOf(v1::ROLE_OWNER));
+  const auto staff = AsOperator(world, cell, "demo", AllGroups());
   for (RawClient* client : {&s.stranger.client(), &s.car.client(), staff.get()}) {
     ExpectEqual(Hex(client->Send({topic, block})), Hex(kNotAuthorized), "$CONTROL");
     ExpectEqual(Hex(client->Subscribe(std::string(kControlAnswerTopic))), Hex(kNotAuthorized),

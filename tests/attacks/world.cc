@@ -48,7 +48,10 @@ std::string Hex(int code) {
 }
 
 PlainBroker::PlainBroker(std::filesystem::path folder, const std::string& lines)
-    : folder_(std::move(folder)), port_(FreePort()) {
+    : folder_(std::move(folder)),
+      port_(FreePort()),
+      transport_(lines.find("certfile") == std::string::npos ? testing::Transport::kTcp
+                                                             : testing::Transport::kTls) {
   std::filesystem::create_directories(folder_);
   WriteText(folder_ / "mosquitto.conf", "user root\nlog_dest stderr\nlistener " +
                                             std::to_string(port_) + " 127.0.0.1\n" + lines);
@@ -75,7 +78,7 @@ RawOptions PlainBroker::As(const std::string& client_id, const std::string& user
   RawOptions options;
   options.port = port_;
   options.client_id = client_id;
-  options.transport = testing::Transport::kTcp;
+  options.transport = transport_;
   if (!user.empty()) {
     options.user_name = user;
     options.password = user + "-pw";

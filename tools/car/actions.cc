@@ -167,6 +167,7 @@ ActionResult Perform(const Command& command, Memory& memory, SignalBoard& board,
   const v1::Command& body = command.body;
   ActionResult result;
   result.text = Describe(command);
+  result.hide_location = body.has_privacy_mode() && body.privacy_mode().enabled();
   if (body.has_lock() || body.has_unlock()) {
     Put("body.is_locked", body.has_lock() ? 1 : 0, memory, board, now);
   } else if (body.has_windows_up() || body.has_windows_down()) {

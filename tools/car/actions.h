@@ -20,6 +20,7 @@ struct ActionResult {
   bool ring_changed = false;
   std::vector<KeyId> keys_changed;  // whose place on the ring somebody else changed
   bool publish_location = false;
+  bool hide_location = false;  // what was said of the place before is to be taken back
   bool publish_all = false;
   bool restart = false;                      // drop the connection and make a new one
   std::optional<Timestamp> climate_ends_at;  // climate runs until then

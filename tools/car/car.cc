@@ -102,6 +102,9 @@ void Car::On(const Subscribed& input, Effects& out) {
   }
   PublishRingAndTell(out);
   PublishAll(out);
+  if (memory_.privacy) {
+    HideLocation(out);
+  }
   if (unsaid_) {
     unsaid_ = false;
     for (const Remembered& command : memory_.commands) {
@@ -257,6 +260,26 @@ void Car::PublishGroup(Group group, Effects& out) {
   }
   out.push_back(
       Send{{StateTopic(options_.ref, group), state->SerializeAsString(), 1, Retain::kYes, 0}});
+}
+
+// The group with no signal in it: what broker and bridge keep of the place is no longer known. Said
+// once, and not with each change, which would tell that the car moves.
+void Car::HideLocation(Effects& out) {
+  if (!subscribed_) {
+    return;
+  }
+  GroupClock& clock = groups_[static_cast<size_t>(Group::kLocation)];
+  ++clock.sequence;
+  ++counters_.published;
+  if (clock.sequence >= memory_.sequence_ceiling) {
+    Save(out);
+  }
+  v1::StateGroup state;
+  state.set_observed_at_ms(static_cast<uint64_t>(time_.ms));
+  state.set_sequence(clock.sequence);
+  state.mutable_location();
+  out.push_back(Send{
+      {StateTopic(options_.ref, Group::kLocation), state.SerializeAsString(), 1, Retain::kYes, 0}});
 }
 
 void Car::PublishAll(Effects& out) {

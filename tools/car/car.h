@@ -251,6 +251,7 @@ class Car {
   void PublishRing(Effects& out);
   void PublishGroup(Group group, Effects& out);
   void PublishAll(Effects& out);
+  void HideLocation(Effects& out);
   void PublishDue(Effects& out);
   void Save(Effects& out);
   void Forget();

@@ -208,6 +208,9 @@ void Car::AfterAction(const ActionResult& result, Effects& out) {
   } else if (result.publish_location) {
     PublishGroup(Group::kLocation, out);
   }
+  if (result.hide_location) {
+    HideLocation(out);
+  }
   for (const Group group : kGroups) {  // what a command changed is told at once
     if (subscribed_ && board_.Changed(group)) {
       PublishGroup(group, out);

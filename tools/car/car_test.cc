@@ -141,8 +141,12 @@ TEST_CASE("car: a group is published at most once a second, and location not at 
   CHECK(s.Heard() == "drive ");
   v1::Command privacy;
   privacy.mutable_privacy_mode()->set_enabled(true);
-  s.Arrives(s.Seals(privacy, 'p'));
+  s.Gives(Observe{"location.latitude", 47.0, s.now_.wall, ""});
+  s.Passes(kSecond * 2);
   s.Heard();
+  s.Arrives(s.Seals(privacy, 'p'));
+  // What was said of the place before is taken back, once.
+  CHECK(s.Heard() == "write DELIVERED act:privacy_mode on write location DONE ");
   s.Gives(Observe{"location.latitude", 48.0, s.now_.wall, ""});
   CHECK(s.Heard() == "");
 }

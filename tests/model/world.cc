@@ -20,7 +20,7 @@ using auth::Access;
 using auth::PrincipalKind;
 
 constexpr size_t kPhones = 8;
-constexpr int kChangeEvery = 50;  // steps
+constexpr int kChangeEvery = 100;  // steps
 constexpr int64_t kMinute = 60'000;
 constexpr int64_t kDay = 86'400'000;
 constexpr Duration kRefusalsRemembered{kDay};

@@ -41,7 +41,7 @@ std::vector<std::string> Words(std::string_view name) {
   }
 }
 
-std::optional<uint64_t> NumberOf(std::string_view text) {
+std::optional<uint64_t> NumberOf(const std::string& text) {
   uint64_t number = 0;
   const char* const end = text.data() + text.size();
   const auto parsed = std::from_chars(text.data(), end, number);

@@ -17,7 +17,7 @@ namespace {
 
 constexpr double kMsPerSecond = 1000;
 
-std::optional<double> NumberOf(std::string_view text) {
+std::optional<double> NumberOf(const std::string& text) {
   double value = 0;
   const char* const end = text.data() + text.size();
   const auto parsed = std::from_chars(text.data(), end, value, std::chars_format::fixed);
@@ -35,8 +35,8 @@ Result<Rate> ParseRate(std::string_view text) {
   }
   const size_t colon = text.find(':');
   if (colon != std::string_view::npos) {
-    const std::optional<double> per_second = NumberOf(text.substr(0, colon));
-    const std::optional<double> burst = NumberOf(text.substr(colon + 1));
+    const std::optional<double> per_second = NumberOf(std::string(text.substr(0, colon)));
+    const std::optional<double> burst = NumberOf(std::string(text.substr(colon + 1)));
     if (per_second && burst && *per_second > 0 && *per_second <= kRateMax && *burst >= 1 &&
         *burst <= kRateMax) {
       return Rate{*per_second, *burst};

@@ -391,21 +391,22 @@ std::string SighupOurs(World& world) {
   car.Wake();
   Expect(owner.SignIn() == 0 && stranger.SignIn() == 0, "sign-in");
   const std::string state = StateTopic(car.ref(), Group::kBody);
-  const auto reload = [&] {
-    const int before = testing::CountLines(cell.BrokerLog(), "latchkey reload");
+  const auto reload = [&](const std::string& awaited) {
+    const size_t before = cell.BrokerLog().size();
     cell.broker().Signal(SIGHUP);
-    Expect(testing::Eventually(
-               [&] { return testing::CountLines(cell.BrokerLog(), "latchkey reload") > before; },
-               milliseconds(5000)),
-           "the plugin did not hear the SIGHUP");
+    const auto said = [&] { return cell.BrokerLog().substr(before); };
+    const bool heard = testing::Eventually(
+        [&] { return said().find(awaited) != std::string::npos; }, milliseconds(5000));
+    Expect(cell.broker().Running(), "the broker is down after SIGHUP: " + said());
+    Expect(heard, "after SIGHUP the broker said: " + said());
   };
   for (int i = 0; i < 3; ++i) {
-    reload();
+    reload("latchkey trust fleets=1");
     ExpectEqual(Hex(stranger.client().Subscribe(state)), Hex(kNotAuthorized), "a stranger reads");
   }
   {
     const NoDescriptors none(cell.broker().pid());
-    reload();
+    reload("rror");  // of the broker or of the plugin: it cannot read its files
     ExpectEqual(Hex(stranger.client().Subscribe(state)), Hex(kNotAuthorized),
                 "a stranger reads, with no file descriptors left");
     ExpectEqual(Hex(stranger.Command(car.ref(), Seal(stranger.key(), car.ref(), Unlock()))),

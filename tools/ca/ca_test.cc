@@ -141,5 +141,17 @@ TEST_CASE("ca: identities and hosts that no certificate can carry are refused") 
   CHECK_FALSE(IssueServer({}, ca, kNow, 30));
 }
 
+TEST_CASE("ca: a certificate for a key made elsewhere passes as a client's, and is for that key") {
+  const Issued ca = MakeCa("fleet demo", kNow, 3650);
+  const PrivateKey key = PrivateKey::Generate();
+  const std::string pem = CertifyClient(TheCar(), key.Public(), ca, {kNow, 10}).value();
+  CHECK(ChainSays({pem, ""}, ca, {X509_PURPOSE_SSL_CLIENT, ""}) == "ok");
+  const Certificate certificate = Certificate::FromPem(pem).value();
+  CHECK(certificate.public_key.ToPoint() == key.Public().ToPoint());
+  CHECK(certificate.not_after == kNow + std::chrono::hours(240));
+  CHECK_FALSE(CertifyClient(TheCar(), key.Public(), {ca.certificate_pem, ""}, {kNow, 10}));
+  CHECK_FALSE(MakeCrl({ca.certificate_pem, ""}, {}, 1, {kNow, 10}));
+}
+
 }  // namespace
 }  // namespace latchkey::tools

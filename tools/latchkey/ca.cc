@@ -171,8 +171,9 @@ void SayList(const Context& context, const Authority& authority, const RevokedLi
   for (const std::string& serial : serials) {
     Say("revoked certificate " + SerialText(serial));
   }
-  Say("revocation list of " + authority.name + ", number " + std::to_string(list.number) +
-      " with " + std::to_string(list.entries.size()) + " entries: " + authority.list.string());
+  Say("revocation list of " + authority.name + ": number " + std::to_string(list.number) +
+      ", revoked certificates " + std::to_string(list.entries.size()) + ", " +
+      authority.list.string());
   Say("the broker takes it within seconds, without a restart");
 }
 

@@ -153,6 +153,19 @@ PairingOffer LiveCar::ShowOffer(v1::Role role) {
   return ParseQrText(qr_text_).value();
 }
 
+void LiveCar::EndKeyAt(const KeyId& id, Timestamp not_after) {
+  car::Memory memory = car::LoadMemory(memory_bytes_, ref_).value();
+  ++memory.ring.version;
+  for (RingKey& key : memory.ring.keys) {
+    if (key.id == id) {
+      key.not_after = not_after;
+    }
+  }
+  client_.reset();
+  Boot(std::move(memory));
+  Wake();
+}
+
 int LiveCar::Acted(const std::string& action) const {
   return static_cast<int>(std::count_if(acts_.begin(), acts_.end(), [&](const std::string& text) {
     return text.rfind(action, 0) == 0;

@@ -59,6 +59,9 @@ class LiveCar {
   // How often the person in the car was asked.
   int asked() const { return asked_; }
 
+  // Gives a key an end and publishes the ring so.
+  void EndKeyAt(const KeyId& id, Timestamp not_after);
+
   void PersonSays(std::optional<car::Confirm::Word> word) { person_ = word; }
 
   void SetClock(Duration offset) { offset_ = offset; }

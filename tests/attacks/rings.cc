@@ -1,6 +1,9 @@
 // Key rings: older ones, forged ones, another car's, and what a stolen CA is worth.
+#include <fstream>
+
 #include "proto/topic.h"
 #include "tests/attacks/actors.h"
+#include "tests/support/hex.h"
 #include "tests/support/wire_fixtures.h"
 
 namespace latchkey::attacks {
@@ -268,6 +271,57 @@ std::string RevokedOneOfTwoOurs(World& world) {
          " ms, BLOCKED; its waiting command does nothing";
 }
 
+// --- A certificate taken back
+
+std::string RevokedCertificateWeak(World& world) {
+  // A CA and certificates for the devices, and no list of those taken back, as most set it up.
+  const Timestamp now = ReadClocks().wall;
+  const tools::Issued ca = tools::MakeCa("devices", now, 30);
+  const tools::Issued server = tools::IssueServer({"127.0.0.1"}, ca, now, 30).value();
+  const std::filesystem::path folder = world.folder() / "no-crl";
+  std::filesystem::create_directories(folder);
+  std::ofstream(folder / "ca.pem") << ca.certificate_pem;
+  std::ofstream(folder / "s.pem") << server.certificate_pem;
+  std::ofstream(folder / "s.key") << server.private_key_pem;
+  const auto broker =
+      world.MakePlain("no-crl", "allow_anonymous true\ncafile " + (folder / "ca.pem").string() +
+                                    "\ncertfile " + (folder / "s.pem").string() + "\nkeyfile " +
+                                    (folder / "s.key").string() + "\n");
+  const tools::Issued stolen =
+      tools::IssueClient(CarIdentity{testing::Ref("demo", "stolen")}, ca, now, 30).value();
+  RawOptions options = broker->As("stolen");
+  options.certificate_pem = stolen.certificate_pem;
+  options.private_key_pem = stolen.private_key_pem;
+  const auto attacker = Dial(options);
+  Expect(attacker->Subscribe("#") <= 2, "could not subscribe");
+  return "a stolen unit's certificate is good until it runs out";
+}
+
+std::string RevokedCertificateOurs(World& world) {
+  Cell& cell = world.Ours();
+  Handset owner(world, cell);
+  LiveCar car(world, cell, {{owner.Public(), v1::ROLE_OWNER}});
+  car.Wake();
+  Expect(owner.SignIn() == 0, "sign-in");
+  const RawOptions stolen = cell.AsCar(testing::Ref("demo", world.FreshName()));
+  const auto unit = Dial(stolen);
+  const std::string serial =
+      testing::ToHex(Certificate::FromPem(stolen.certificate_pem).value().serial);
+  const testing::Ran revoked =
+      cell.Latchkey({"ca", "revoke", "--fleet", "demo", "--serial", serial});
+  Expect(revoked.exit_code == 0, "latchkey ca revoke: " + revoked.output);
+  const Instant began = ReadClocks().mono;
+  Expect(unit->Ended(milliseconds(8000)) != testing::kNoAnswer, "the stolen unit stays connected");
+  const Duration took = ReadClocks().mono - began;
+  ExpectRefusal(
+      cell, [&] { return RawClient(stolen).Connect(); }, kNotAuthorized, "connect",
+      "bad_certificate", stolen.client_id);
+  Expect(car.client().Ping(), "another car was thrown out with it");
+  OwnerStillGetsThrough(owner, car);
+  return "kicked after " + std::to_string(took.count()) +
+         " ms without a restart; BAD_CERTIFICATE from then on";
+}
+
 }  // namespace
 
 std::vector<Case> RingCases() {
@@ -280,6 +334,8 @@ std::vector<Case> RingCases() {
       {"stolen_signing_key_2022", "Toyota: therecord.media", "T19", StolenCaWeak, StolenCaOurs},
       {"revoked_in_one_of_two_places_2024", "Tesla virtual key: vehicle-command #173", "T26 T10",
        RevokedOneOfTwoWeak, RevokedOneOfTwoOurs},
+      {"stolen_unit_2015", "Metromile C4: USENIX WOOT 2015 \"Fast and Vulnerable\"", "T5 T3",
+       RevokedCertificateWeak, RevokedCertificateOurs},
   };
 }
 

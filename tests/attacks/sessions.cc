@@ -276,6 +276,48 @@ std::string InFlightOurs(World& world) {
   return "kicked; on return neither the queue nor copies in flight";
 }
 
+// --- Rights that end
+
+std::string EndedWeak(World& world) {
+  const auto service = Dial(world.Naive().As("service", "service"));
+  const auto renter = Dial(world.Naive().As("renter", "renter"));
+  Expect(renter->Subscribe("car/renter/state") <= 2, "could not subscribe");
+  const Revoked returned(world, "renter");  // the car was returned
+  service->Send({"car/renter/state", "the next renter is at 48.1,11.5"});
+  Expect(renter->NextOn("car/renter/state").has_value(), "nothing came");
+  return "the live subscription went on after the right had ended";
+}
+
+std::string EndedOurs(World& world) {
+  Scene s(world);
+  Expect(s.owner.client().Subscribe(s.Topic()) == 1, "the owner cannot read");
+  s.car.EndKeyAt(s.ex.id(), ReadClocks().wall + std::chrono::milliseconds(1500));
+  Expect(s.ex.SignIn() == 0, "sign-in");
+  Expect(s.ex.client().Subscribe(s.Topic()) == 1, "cannot read while it may");
+  s.Drive(1);
+  Expect(s.ex.client().NextOn(s.Topic()).has_value(), "control: it reads while it may");
+  const Sealed unlock = Seal(s.ex.key(), s.car.ref(), Unlock(), std::chrono::seconds(50));
+  const std::string who = s.ex.id().str();
+  Expect(testing::Eventually([&] { return s.ex.client().Subscribe(s.Topic()) == kNotAuthorized; },
+                             milliseconds(4000)),
+         "the right does not end");
+  ExpectRefusal(
+      world.Ours(), [&] { return s.ex.client().Subscribe(s.Topic()); }, kNotAuthorized, "subscribe",
+      "outside_window", who);
+  while (s.ex.client().Next(milliseconds(50))) {  // what its subscriptions brought in time
+  }
+  s.Drive(2);
+  Expect(s.owner.client().NextOn(s.Topic()).has_value(), "control: the owner reads");
+  Expect(!s.ex.client().NextOn(s.Topic(), milliseconds(300)), "it reads on");
+  ExpectEqual(Hex(s.ex.Command(s.car.ref(), unlock)), Hex(kNotAuthorized),
+              "a command signed before");
+  s.car.Give({CommandTopic(s.car.ref(), s.ex.id()), unlock.bytes});
+  ExpectEqual(s.car.Acted("unlock"), 0, "unlocks");
+  ExpectEqual(s.car.Refused(v1::REASON_OUTSIDE_WINDOW), uint64_t{1}, "OUTSIDE_WINDOW in the car");
+  OwnerStillGetsThrough(s.owner, s.car);
+  return "OUTSIDE_WINDOW in broker and car; the live subscription falls silent";
+}
+
 // --- QoS 2
 
 std::string Qos2Weak(World& world) {
@@ -465,6 +507,8 @@ std::vector<Case> SessionCases() {
        "CVE-2021-34434 T10", QueuedWeak, QueuedOurs},
       {"in_flight_after_revocation", "CVE-2021-34434 (window of 20 not checked again)",
        "CVE-2021-34434", InFlightWeak, InFlightOurs},
+      {"right_that_ended_2017", "IBM Henderson: jalopnik 1792534479 (access goes on)", "T10",
+       EndedWeak, EndedOurs},
       {"qos2_released_after_revocation", "Mosquitto 2.0.12 change log", "2.0.12-QoS2 T26", Qos2Weak,
        Qos2Ours},
       {"qos2_released_on_a_live_link", "Mosquitto 2.0.12 change log; MQTT 5.0 section 4.3.3",

@@ -28,10 +28,12 @@ class HeadUnit {
     typing_ = ::open(keyboard_.c_str(), O_RDWR | O_CLOEXEC);
     REQUIRE(typing_ >= 0);
     REQUIRE(cell.Latchkey({"car", "add", "car-1", "--fleet", "demo"}).exit_code == 0);
+    const std::string program = LK_BINARY_DIR "/bin/latchkey";
+    const std::string reads_keyboard = R"(exec "$@" <"$0")";
     process_ = std::make_unique<Process>(
-        std::vector<std::string>{"/bin/sh", "-c", "exec \"$@\" <\"$0\"", keyboard_.string(),
-                                 LK_BINARY_DIR "/bin/latchkey", "--data", cell.path().string(),
-                                 "car", "run", "car-1", "--fleet", "demo", "--offer"},
+        std::vector<std::string>{"/bin/sh", "-c", reads_keyboard, keyboard_.string(), program,
+                                 "--data", cell.path().string(), "car", "run", "car-1", "--fleet",
+                                 "demo", "--offer"},
         cell.path() / "test" / "car-car-1.log");
   }
 
@@ -98,7 +100,6 @@ TEST_CASE("a car that is reset in the head unit is lost at once to everybody who
   const PrivateKey bob = cell.PhoneKey("bob");
   const CarRef ref = Ref("demo", "car-1");
   const std::string state = StateTopic(ref, Group::kBody);
-  const std::string notices = PairingAnswerTopic(ref, bob.Public().Id());
 
   // Anna watches live, and has a session that lasts; Bob's phone lies beside her.
   RawOptions lasting = cell.AsPhone(anna);

@@ -8,7 +8,6 @@
 namespace latchkey::car {
 namespace {
 
-using latchkey::testing::kSecond;
 using latchkey::testing::OnRing;
 
 bool Says(Story& s, const std::string& part) {

@@ -35,8 +35,8 @@ void AddOne(Context& context, const std::string& fleet, const std::string& name,
 
 // At the keyboard; a script says --yes.
 bool PersonSaysYes(const CarRef& ref, size_t keys) {
-  std::cout << "factory reset of car " << ref.ToText() << " takes away all " << keys
-            << " keys and all settings. Type yes to do it: " << std::flush;
+  std::cout << "factory reset of car " << ref.ToText() << " takes away all keys (" << keys
+            << ") and all settings. Type yes to do it: " << std::flush;
   std::string line;
   std::getline(std::cin, line);
   return line == "yes";

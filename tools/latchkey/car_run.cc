@@ -192,9 +192,9 @@ class CarRun {
       Offer();
     } else if (line == "reset") {
       resetting_ = true;
-      Tell("factory reset takes away all " +
+      Tell("factory reset takes away all keys (" +
            std::to_string(cars_.client(0).car().ring().keys.size()) +
-           " keys and all settings: do it? [y/N]");
+           ") and all settings: do it? [y/N]");
     } else {
       Tell("type yes or no to answer, offer for a new pairing code, reset for a factory reset");
     }
@@ -270,8 +270,9 @@ std::string EventText(const car::Effect& effect) {
 }
 
 bool Loop::Run(std::optional<Duration> length) {
-  std::signal(SIGINT, AskToStop);
-  std::signal(SIGTERM, AskToStop);
+  // These two signals always can be caught.
+  static_cast<void>(std::signal(SIGINT, AskToStop));
+  static_cast<void>(std::signal(SIGTERM, AskToStop));
   Now now = ReadClocks();
   const Instant begun = now.mono;
   Instant run_at = now.mono;

@@ -125,7 +125,7 @@ Result<Block> Merge(Desk& desk, const Block& wish, bool& changed) {
       changed = false;
       return *held;
     }
-    const Block block = Change(held ? &*held : nullptr, wish, ReadClocks().wall);
+    Block block = Change(held ? &*held : nullptr, wish, ReadClocks().wall);
     v1::Control question;
     *question.mutable_merge_blocks()->add_blocks() = BlockToWire(block);
     LK_TRY(const v1::ControlAnswer answer, desk.Ask(std::move(question)));

@@ -191,6 +191,7 @@ void Car::On(const Tick& /*input*/, Effects& out) {
     out.push_back(HangUp{});
     out.push_back(Connect{});
   }
+  TellAgain(out);
   const auto offer_ends_at = desk_.ends_at();
   if (offer_ends_at && time_ >= *offer_ends_at) {
     const Claim* waiting = desk_.waiting();
@@ -214,6 +215,9 @@ std::optional<Instant> Car::NextDeadline() const {
   const auto sooner = [&next](Instant at) { next = next ? std::min(*next, at) : at; };
   if (restart_at_) {
     sooner(*restart_at_);
+  }
+  if (tell_again_at_) {
+    sooner(*tell_again_at_);
   }
   if (const auto ends_at = desk_.ends_at()) {
     sooner(time_at_ + std::max(Duration(0), *ends_at - time_));

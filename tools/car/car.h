@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -240,6 +241,7 @@ class Car {
 
   // Ring, and notices to keys whose place others changed.
   void PublishRingAndTell(Effects& out);
+  void TellAgain(Effects& out);
 
   // Certificate.
   void TakeCertificate(const Publish& message, Effects& out);
@@ -273,6 +275,9 @@ class Car {
   int tries_ = 0;
   std::optional<Instant> restart_at_;
   std::optional<Timestamp> climate_ends_at_;
+  std::set<KeyId> tell_again_;  // keys that lost their place
+  std::optional<Instant> tell_again_at_;
+  int told_again_ = 0;
   std::optional<Certificate> certificate_;  // nullopt: the one given does not parse
   std::optional<Instant> asked_next_at_;    // for a certificate
   bool certificate_lane_ = false;           // the broker lets the car hear its registrar

@@ -13,6 +13,9 @@ namespace {
 
 constexpr uint32_t kAnswerSeconds = 60;
 constexpr uint32_t kNoticeSeconds = 3600;
+constexpr Duration kTellAgainFirst{1000};
+constexpr Duration kTellAgainLast{9000};
+constexpr size_t kTellAgainMax = 2 * kRingKeysMax;
 
 std::string_view RoleText(v1::Role role) {
   switch (role) {
@@ -162,12 +165,34 @@ void Car::PublishRingAndTell(Effects& out) {
   for (const KeyId& key : keys) {
     if (memory_.ring.Find(key) == nullptr) {
       tell(key, MakeRemovalNotice());
+      if (tell_again_.size() < kTellAgainMax) {
+        tell_again_.insert(key);
+      }
+      told_again_ = 0;
+      tell_again_at_ = now_.mono + kTellAgainFirst;
     }
   }
   PublishRing(out);
   for (const KeyId& key : keys) {
     if (memory_.ring.Find(key) != nullptr) {
       tell(key, MakeKeyNotice(SealKeyRing(memory_.ring, key_, options_.certificate_der)));
+    }
+  }
+}
+
+// A phone that was cut off before the first notice reached it (a block goes ahead of the car's own
+// word) is back by now and hears it on its own lane.
+void Car::TellAgain(Effects& out) {
+  if (!tell_again_at_ || now_.mono < *tell_again_at_) {
+    return;
+  }
+  const bool last = ++told_again_ > 1;
+  tell_again_at_ = last ? std::nullopt : std::optional(now_.mono + kTellAgainLast);
+  const std::set<KeyId> keys = last ? std::exchange(tell_again_, {}) : tell_again_;
+  for (const KeyId& key : keys) {
+    if (subscribed_ && memory_.ring.Find(key) == nullptr) {
+      out.push_back(Send{{PairingAnswerTopic(options_.ref, key), MakeRemovalNotice(), 1,
+                          Retain::kNo, kNoticeSeconds}});
     }
   }
 }

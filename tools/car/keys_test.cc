@@ -49,6 +49,29 @@ TEST_CASE(
   CHECK(s.car_->ring().keys.size() == 1);
 }
 
+TEST_CASE(
+    "car: who lost its key is told twice more, for it may have been cut off before it heard") {
+  Family f;
+  const KeyId guest = f.guest.Public().Id();
+  f.s.Arrives(f.s.Seals(Removes(guest), 'c'));
+  f.s.Heard();
+  f.s.Passes(kSecond);
+  CHECK(f.s.Heard() == "notice:off ");
+  f.s.Passes(kSecond * 8);
+  CHECK(f.s.Heard() == "");
+  f.s.Passes(kSecond);
+  CHECK(f.s.Heard() == "notice:off ");
+  f.s.Passes(kSecond * 60);
+  CHECK(f.s.Heard() == "");
+  // Who has a key again by then is not told that it has none.
+  f.s.Arrives(f.s.Seals(Adds(OnRing(f.guest.Public(), v1::ROLE_GUEST)), 'd'));
+  f.s.Arrives(f.s.Seals(Removes(guest), 'e'));
+  f.s.Arrives(f.s.Seals(Adds(OnRing(f.guest.Public(), v1::ROLE_GUEST)), 'f'));
+  f.s.Heard();
+  f.s.Passes(kSecond);
+  CHECK(f.s.Heard() == "");
+}
+
 TEST_CASE("car: a key that changes its own place needs no notice") {
   Family f;
   f.s.ArrivesFrom(f.driver, Removes(f.driver.Public().Id()), 'c');

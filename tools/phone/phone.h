@@ -191,7 +191,8 @@ class Phone {
 
   // A Pair, Accept or Send that came to nothing, or a filter the broker refused (then `filter` says
   // which). A refused filter is asked for again until it is granted; it is told once until then,
-  // and not at all while the car has never named this phone.
+  // and not at all while the car has never named this phone. A car that could be listened to before
+  // has until the next refusal to say by a notice what happened to the key.
   struct Failed {
     CarRef ref;
     Error error;
@@ -265,6 +266,7 @@ class Phone {
     std::vector<std::string> again;  // refused: to be asked for at `again_at`
     std::optional<Instant> again_at;
     Duration step{0};
+    bool granted = false;        // everything asked for was, the last time
     std::set<std::string> told;  // refused filters the person has heard of
   };
 

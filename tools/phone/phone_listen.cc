@@ -76,6 +76,9 @@ void Phone::On(const Subscribed& input, const Now& now, Effects& out) {
       listening.step = Duration(0);
       listening.told.clear();
     }
+    if (asked || !listening.again.empty()) {
+      listening.granted = listening.again.empty();
+    }
   }
 }
 
@@ -93,7 +96,7 @@ void Phone::Refused(const CarRef& ref, const std::string& filter, int code, cons
     }
     listening.again.push_back(filter);
     const bool waits = car != cars_.end() && car->second.pairing.ring.version == 0;
-    if (waits || !listening.told.insert(filter).second) {
+    if (waits || listening.granted || !listening.told.insert(filter).second) {
       return;
     }
   }

@@ -266,6 +266,27 @@ TEST_CASE("phone: a refused subscription is told once and asked for again until 
   CHECK(s.Said().empty());
 }
 
+TEST_CASE("phone: a phone that is cut off hears from the car why before the broker's no is told") {
+  for (const bool heard : {true, false}) {
+    Story s;
+    s.Connect();
+    s.Step(Phone::Arrived{{KeyRingTopic(s.car.ref), s.Ring(3, true)}});
+    s.Step(Phone::Disconnected{});
+    s.Step(Phone::Connected{});
+    s.Said();
+    s.Step(Phone::Subscribed{{1, 0x87, 1, 0x87, 0x87}});
+    CHECK(s.Said().empty());
+    if (heard) {
+      s.Step(Phone::Arrived{{PairingAnswerTopic(s.car.ref, s.phone.id()), MakeRemovalNotice()}});
+      CHECK(s.Said() == "ring without this phone");
+    }
+    s.Passes(2 * kSecond);
+    CHECK(s.Said() == "subscribe 3");
+    s.Step(Phone::Subscribed{{0x87, 0x87, 0x87}});
+    CHECK(s.Said().find("failed REASON_NOT_ALLOWED") == 0);
+  }
+}
+
 TEST_CASE("phone: a lifetime above its class and a car it is not paired with are refused") {
   Story s;
   s.Connect();

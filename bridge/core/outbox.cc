@@ -139,15 +139,7 @@ void Outbox::Arrived(const Command& command, const Now& now, Effects& out) {
   Entry entry = EntryOf(command, next_order_++, now);
   entry.sent = true;
   entry.act_at = now.mono + limits_.receipt_wait;
-  Entry& live = commands_.Add(std::move(entry));
-  if (live.removes) {
-    unchecked_.insert(command.ref);
-    // The block that it sets outlives a crash, so it must too: else nothing would lift the block.
-    live.on_disk = true;
-    storage::CommandRecord record = RecordOf(live);
-    record.state = v1::RECEIPT_STATE_HELD;
-    out.emplace_back(Write{std::move(record), true});
-  }
+  commands_.Add(std::move(entry));
 }
 
 void Outbox::ArrivedOffline(const Command& command, const Now& now, Effects& out) {
@@ -172,9 +164,6 @@ void Outbox::ArrivedOffline(const Command& command, const Now& now, Effects& out
   Entry entry = EntryOf(command, next_order_++, now);
   // It may be a resend of what the car got before it left, or before the bridge knew.
   entry.sent = links_.AwayFor(command.ref, now.mono) < now.wall - command.issued_at + kClockSkewMax;
-  if (entry.removes) {
-    unchecked_.insert(command.ref);
-  }
   Hold(commands_.Add(std::move(entry)), now, out);
 }
 
@@ -196,6 +185,9 @@ void Outbox::Hold(Entry& entry, const Now& now, Effects& out) {
   }
   commands_.SetPhase(entry, Phase::kHeld);
   entry.on_disk = true;
+  if (entry.removes) {
+    unchecked_.insert(entry.ref);
+  }
   entry.state = v1::RECEIPT_STATE_HELD;
   entry.changed_at = now.wall;
   entry.receipt = SealBridgeReceipt(MakeOutcome(entry.ref, entry.id, entry.state, entry.reason,
@@ -233,6 +225,7 @@ void Outbox::Send(Entry& entry, const Now& now, Effects& out) {
     expiry_s = static_cast<uint32_t>(
         std::clamp<int64_t>(left.count() / 1000, 1, std::numeric_limits<int32_t>::max()));
   }
+  KeepRemoval(entry, out);
   entry.sent = true;
   entry.back_off = std::min(entry.back_off * 2, limits_.redeliver_max);
   entry.act_at = now.mono + entry.back_off;
@@ -267,6 +260,7 @@ void Outbox::CarOffline(const CarRef& ref, const Now& now, Effects& out) {
       Hold(entry, now, out);
     }
     if (entry.phase == Phase::kHeld || entry.phase == Phase::kDelivered) {
+      KeepRemoval(entry, out);
       entry.act_at.reset();
       commands_.Reschedule(entry);
     }

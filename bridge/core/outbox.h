@@ -23,9 +23,9 @@
 // - A command whose key is blocked, or has fallen off the ring, is not sent any more: REFUSED with
 //   that reason, at once, or after kAnswerGrace when the car may be about to answer for itself. One
 //   that the car has confirmed waits for the car as ever.
-// - An owner's RemoveKey denies its key at that car from its arrival until the ring is without the
-//   key or the command has its outcome. It has room of its own in a full queue, and is on disk also
-//   while it is live: a block never outlives what lifts it.
+// - An owner's RemoveKey that is held denies its key at that car until the ring is without the key
+//   or the command has its outcome: at once when the car is away, after receipt_wait when it is
+//   online and silent. It has room of its own in a full queue.
 // - The first final word stands. A different one later is counted as a conflict and changes
 // nothing.
 // - Commands that the bridge refused are remembered in memory only, the last kRefusedKept.
@@ -111,6 +111,7 @@ class Outbox {
   void Ends(Entry& entry, const Now& now, Effects& out);
   bool DenyCommands(const CarRef& ref, const Now& now, Effects& out);
   bool SettleBlocks(const CarRef& ref, const Now& now, Effects& out);
+  void KeepRemoval(Entry& entry, Effects& out);
   void LiftBlockOf(const CarRef& ref, const CommandId& command, const Now& now, Effects& out);
   void RetryLater(Entry& entry, const Now& now, Duration first);
   void CheckEntry(const Entry& entry) const;

@@ -85,7 +85,18 @@ bool Outbox::DenyCommands(const CarRef& ref, const Now& now, Effects& out) {
   return any;
 }
 
-// A key stays denied at a car while a RemoveKey of it is open and the ring names it. A block whose
+// A removal that a live car has confirmed, and not ended before it left or was asked again:
+// from here on it is kept, and denies its key, as one that was held.
+void Outbox::KeepRemoval(Entry& entry, Effects& out) {
+  if (entry.removes && entry.phase == Phase::kDelivered && !entry.on_disk) {
+    entry.on_disk = true;
+    out.emplace_back(Write{RecordOf(entry), true});
+    unchecked_.insert(entry.ref);
+  }
+}
+
+// A key stays denied at a car while a RemoveKey of it is kept and open and the ring names it. A car
+// that is online answers sooner than a block is told, and it tells the key so itself. A block whose
 // command is not known here any more (the store was lost) waits for the ring or the receipt. One
 // that somebody has lifted is not set again for the same command.
 bool Outbox::SettleBlocks(const CarRef& ref, const Now& now, Effects& out) {
@@ -96,7 +107,7 @@ bool Outbox::SettleBlocks(const CarRef& ref, const Now& now, Effects& out) {
     for (const uint64_t order : car->open) {
       const Entry& entry = commands_.At(order);
       // Who takes the own key away needs no protection, and must stay able to do it.
-      if (entry.removes && !entry.Denied() && *entry.removes != entry.lane &&
+      if (entry.removes && entry.on_disk && !entry.Denied() && *entry.removes != entry.lane &&
           opened->ring.Find(*entry.removes) != nullptr) {
         wanted.try_emplace(*entry.removes, entry.id);
       }

@@ -63,16 +63,22 @@ TEST_CASE("keys: the car's final word lifts the block whatever it says, and noth
   }
 }
 
-TEST_CASE("keys: an online car's remove_key denies the key too, until the car has answered") {
+TEST_CASE("keys: a car that is online is given 2 s to do it itself, then the key is denied") {
   Story s;
   s.CarConnects();
   s.Said();
   s.Sends("k1", "c1", "remove_key", 0s);
-  CHECK(s.Said() == "write c1 HELD durable | " + kDenied);
+  CHECK(s.Said() == "");
+  s.CarSays("c1", v1::RECEIPT_STATE_DELIVERED);
+  s.RingArrives(2, {"k1"});
   s.CarSays("c1", v1::RECEIPT_STATE_DONE);
-  CHECK(s.Said() == "write c1 DONE durable | " + kLifted);
-  // Over a crash the bridge still asks the car, so that the block does not stand for ever.
+  CHECK(s.Said() == "write ring 2 durable | write c1 DONE");  // never held: no promise to keep
+  s.RingArrives(3, {"k1", "k2"});
+  s.Said();
   s.Sends("k1", "c2", "remove_key", 0s);
+  s.Passes(2s);
+  CHECK(s.Said() == "write c2 HELD durable | receipt k1 c2 HELD | " + kDenied);
+  // Over a crash the bridge still asks the car, so that the block does not stand for ever.
   s.Restarts(Story::Crash::kPower);
   s.Presence(true);
   s.Said();
@@ -80,6 +86,26 @@ TEST_CASE("keys: an online car's remove_key denies the key too, until the car ha
   CHECK(s.Said() == "deliver c2");
   s.CarSays("c2", v1::RECEIPT_STATE_REFUSED, v1::REASON_NOT_PERMITTED);
   CHECK(s.Said() == "write c2 REFUSED durable | " + kLifted);
+}
+
+TEST_CASE("keys: a removal the car confirmed and did not end denies the key when the car leaves") {
+  Story s;
+  s.CarConnects();
+  s.Sends("k1", "c1", "remove_key", 0s);
+  s.CarSays("c1", v1::RECEIPT_STATE_DELIVERED);
+  s.Said();
+  s.CarLeaves();
+  CHECK(s.Said() == "write presence offline | write c1 DELIVERED durable | " + kDenied);
+  s.CarConnects();
+  s.Passes(500ms);
+  s.CarSays("c1", v1::RECEIPT_STATE_DONE);
+  CHECK(s.Said() == "write presence online | deliver c1 | write c1 DONE durable | " + kLifted);
+  // Or when it stays and is silent.
+  s.Sends("k1", "c2", "remove_key", 0s);
+  s.CarSays("c2", v1::RECEIPT_STATE_DELIVERED);
+  s.Said();
+  s.Passes(30s);
+  CHECK(s.Said() == "write c2 DELIVERED durable | deliver c2 | " + kDenied);
 }
 
 TEST_CASE("keys: who may not remove the key denies nobody") {

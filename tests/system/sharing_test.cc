@@ -170,7 +170,9 @@ TEST_CASE("an owner shares, narrows and removes a guest's key, and both phones a
   INFO(removed.output);
   REQUIRE(removed.exit_code == 0);
   CHECK(Says(*anna_watches, "key removed: Bob"));
-  CHECK(Says(*bob_watches, "has lost its key"));
+  const bool bob_knows = Says(*bob_watches, "has lost its key");
+  INFO(bob_watches->Output());
+  CHECK(bob_knows);
   CHECK(Send(cell, "bob", "flash").exit_code != 0);
 }
 

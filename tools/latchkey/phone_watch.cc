@@ -170,11 +170,12 @@ void Draw(const View& view) {
 // Said on the way: state and presence to the view, refusals to stderr.
 class Watcher {
  public:
-  Watcher(Context& context, View& view, bool quiet)
-      : context_(context), view_(view), quiet_(quiet) {}
+  Watcher(Context& context, const tools::Phone& phone, View& view, bool quiet)
+      : context_(context), phone_(phone), view_(view), quiet_(quiet) {}
 
   bool operator()(const tools::Phone::Effect& effect) {
     if (const auto* state = std::get_if<tools::Phone::StateChanged>(&effect)) {
+      shut_out_ = false;
       if (!quiet_) {
         view_.OnState(state->group);
       }
@@ -183,9 +184,7 @@ class Watcher {
         view_.OnPresence();
       }
     } else if (const auto* failure = std::get_if<tools::Phone::Failed>(&effect)) {
-      Complain(context_, {failure->error.reason, failure->error.text + " (the broker says " +
-                                                     ReasonCodeText(failure->broker_reason) + ")"});
-      return true;
+      return OnRefusal(*failure);
     } else if (const auto* change = std::get_if<tools::Phone::RingChanged>(&effect)) {
       if (!quiet_) {
         view_.OnRingChange(*change);
@@ -204,9 +203,35 @@ class Watcher {
   bool learned = false;
 
  private:
+  // A key that is on the ring may be let in again, when its hours begin or a block ends: the phone
+  // goes on asking, and hears on its own lane when the car has removed it.
+  bool OnRefusal(const tools::Phone::Failed& failure) {
+    const tools::CarView* car = phone_.Find(failure.ref);
+    const bool named = car != nullptr && car->pairing.ring.Find(phone_.id()) != nullptr;
+    if (failure.filter.empty() || quiet_ || !named) {
+      Complain(context_, {failure.error.reason, failure.error.text + " (the broker says " +
+                                                    ReasonCodeText(failure.broker_reason) + ")"});
+      return true;
+    }
+    if (!std::exchange(shut_out_, true)) {
+      const std::string text = "the broker lets this phone hear nothing of car " +
+                               failure.ref.ToText() +
+                               " at the moment: its key is removed, blocked or outside its hours; "
+                               "asking again until it does";
+      Say(context_.json ? nlohmann::ordered_json{{"event", "shut_out"},
+                                                 {"car", failure.ref.ToText()},
+                                                 {"text", text}}
+                              .dump()
+                        : ClockText(ReadClocks().wall) + "  " + text);
+    }
+    return false;
+  }
+
   Context& context_;
+  const tools::Phone& phone_;
   View& view_;
   bool quiet_;
+  bool shut_out_ = false;  // and has been told so
 };
 
 void ShowOnce(Context& context, View& view) {
@@ -247,7 +272,7 @@ void Watch(Context& context, const WatchOptions& options) {
             context.json ? View::Form::kJson
             : screen     ? View::Form::kScreen
                          : View::Form::kLines);
-  Watcher watcher(context, view, options.once);
+  Watcher watcher(context, (*talk)->phone, view, options.once);
   Session session((*talk)->phone, (*talk)->link,
                   [&watcher](const tools::Phone::Effect& effect) { return watcher(effect); });
   if (options.once) {

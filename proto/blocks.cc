@@ -117,7 +117,8 @@ Result<bool> Blocks::Merge(const Block& block) {
     if (block.lifted && std::pair(block.changed_at, block.scope) < *lifted_.begin()) {
       return false;  // it would be the next to be forgotten
     }
-    Forget(lifted_.begin()->second);
+    const BlockScope oldest = lifted_.begin()->second;
+    Forget(oldest);
   }
   by_key_[block.scope.key.str()].emplace(block.scope, block);
   ++size_;
@@ -141,7 +142,7 @@ void Blocks::Uncount(const Block& block) {
   }
 }
 
-void Blocks::Forget(BlockScope scope) {
+void Blocks::Forget(const BlockScope& scope) {
   const auto of_key = by_key_.find(scope.key.str());
   LK_ASSERT(of_key != by_key_.end());
   const auto held = of_key->second.find(scope);

@@ -111,7 +111,7 @@ class Blocks {
 
   void Count(const Block& block);
   void Uncount(const Block& block);
-  void Forget(BlockScope scope);
+  void Forget(const BlockScope& scope);  // not a reference into lifted_
 
   // By key, so that one look-up by text finds all scopes of a key.
   std::map<std::string, Scopes, std::less<>> by_key_;

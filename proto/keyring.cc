@@ -27,7 +27,7 @@ constexpr uint32_t kGuest = Bit(v1::PERMISSION_SIGNAL) | Bit(v1::PERMISSION_CLOS
                             Bit(v1::PERMISSION_READ_DRIVE);
 
 constexpr int64_t kMinuteMs = 60'000;
-constexpr int64_t kFirstMinute = 3 * 1440;  // 1970-01-01 was a Thursday
+constexpr int64_t kFirstMinute = int64_t{3} * 1440;  // 1970-01-01 was a Thursday
 
 // Minutes since Monday 00:00 UTC.
 int64_t MinuteOfWeek(Timestamp now) {

@@ -121,7 +121,7 @@ bool BridgeMay(const Asked& asked) {
 }  // namespace
 
 std::string Asked::Topic() const {
-  const std::string name = Name(*this);
+  std::string name = Name(*this);
   const std::string fleet = "lk/1/" + ref.fleet.str() + "/";
   switch (width) {
     case Width::kExact:

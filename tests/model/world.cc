@@ -323,7 +323,7 @@ void World::Connect(CarSide& side) {
   Run(side, car::Connected{});
   Run(side, car::Subscribed{{1, 1, 1}});
   CheckCar(side);
-  while (!side.held.empty()) {
+  while (side.online && !side.held.empty()) {
     const Sent sent = side.held.front();
     side.held.pop_front();
     Deliver(side, sent, true);
@@ -335,10 +335,14 @@ void World::Connect(CarSide& side) {
 
 void World::ComeOrGo(CarSide& side) {
   Say(side.ref.ToText() + (side.online ? " goes" : " comes"));
-  if (!side.online) {
+  if (side.online) {
+    Go(side);
+  } else {
     Connect(side);
-    return;
   }
+}
+
+void World::Go(CarSide& side) {
   side.online = false;
   Run(side, car::Disconnected{"away", Below(1000)});
 }
@@ -393,7 +397,7 @@ void World::Pair(CarSide& side) {
   Run(side, car::Confirm{yes ? car::Confirm::Word::kYes : car::Confirm::Word::kNo});
   CheckCar(side);
   if (std::exchange(side.losing, false)) {
-    ComeOrGo(side);
+    Go(side);
   }
 }
 
@@ -509,7 +513,7 @@ void World::Deliver(CarSide& side, const Sent& sent, bool checked) {
   Run(side, car::Arrived{{CommandTopic(side.ref, sent.signer), sent.bytes}});
   CheckCar(side);
   if (std::exchange(side.losing, false)) {
-    ComeOrGo(side);
+    Go(side);
   }
 }
 

@@ -95,6 +95,7 @@ class World {
 
   // Carrying.
   void Connect(CarSide& side);
+  void Go(CarSide& side);
   void Run(CarSide& side, const car::Input& input);
   void Route(CarSide& side, const Publish& message);
   void TakeRing(CarSide& side, const SentRing& sent);

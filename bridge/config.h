@@ -1,7 +1,7 @@
 // latchkey.toml: every key the bridge knows, checked strictly.
 //
 //   [broker] host, port, ca_file, certificate_file, private_key_file
-//   [fleets] ca_dir            holds {fleet}.pem, the CA certificate of each fleet; looked at every 2 s
+//   [fleets] ca_dir            holds {fleet}.pem, each fleet's CA certificate; looked at every 2 s
 //   [store]  path
 //   [http]   host = "127.0.0.1", port
 //   [bridge] name

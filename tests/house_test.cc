@@ -186,7 +186,8 @@ Complaints CheckDoors(const Tree& tree) {
 
 bool IsPure(const std::string& path) {
   static const std::regex pure(
-      "^(proto/(?!crypto)|plugins/auth/(identity|directory|access|sessions|control)\\.|plugins/"
+      "^(proto/(?!crypto)|plugins/auth/"
+      "(identity|directory|access|sessions|control|taps)\\.|plugins/"
       "rate\\.|"
       "plugins/guard/(check|limits)\\.|"
       "bridge/core/|storage/records\\.|tools/car/(?!car_mqtt)|tools/phone/|tools/fleet/drive)");

@@ -61,32 +61,50 @@ void Outbox::Passes(const Now& now, Effects& out) {
   while (Entry* late = commands_.DueBy(now.wall)) {
     Ends(*late, now, out);
   }
+  std::vector<uint64_t> to_send;
   while (Entry* due = commands_.DueBy(now.mono)) {
-    Act(*due, now, out);
+    if (!Act(*due, now, out)) {
+      to_send.push_back(due->order);
+    }
+  }
+  if (to_send.empty()) {
+    return;
+  }
+  // What was held in this very moment may deny keys whose commands are due to be sent.
+  CheckKeys(now, out);
+  for (const uint64_t order : to_send) {
+    Entry& entry = commands_.At(order);
+    if (entry.phase != Phase::kClosed && !entry.Denied()) {
+      Send(entry, now, out);
+      commands_.Reschedule(entry);
+    }
   }
 }
 
-// Does what is due of one entry. Afterwards it is due later, or not at all.
-void Outbox::Act(Entry& entry, const Now& now, Effects& out) {
+// Does what is due of one entry; afterwards it is due later, or not at all. False: it is due to be
+// sent.
+bool Outbox::Act(Entry& entry, const Now& now, Effects& out) {
   const bool act = entry.act_at && *entry.act_at <= now.mono;
   if (entry.phase == Phase::kClosed) {
     LK_ASSERT(act);
     Forget(entry.order, out);
-    return;
+    return true;
   }
-  if (act) {
-    entry.act_at.reset();
-    if (entry.phase == Phase::kLive) {
-      Hold(entry, now, out);
-    } else {
-      Send(entry, now, out);
-    }
-    if (entry.phase != Phase::kClosed) {
-      commands_.Reschedule(entry);
-    }
-    return;
+  if (!act) {
+    Ends(entry, now, out);
+    return true;
   }
-  Ends(entry, now, out);
+  entry.act_at.reset();
+  const bool live = entry.phase == Phase::kLive;
+  if (live) {
+    Hold(entry, now, out);
+  } else {
+    KeepRemoval(entry, out);
+  }
+  if (entry.phase != Phase::kClosed) {
+    commands_.Reschedule(entry);
+  }
+  return live;
 }
 
 Verdict Outbox::Lawful(const Command& command, const Now& now) {
@@ -225,7 +243,6 @@ void Outbox::Send(Entry& entry, const Now& now, Effects& out) {
     expiry_s = static_cast<uint32_t>(
         std::clamp<int64_t>(left.count() / 1000, 1, std::numeric_limits<int32_t>::max()));
   }
-  KeepRemoval(entry, out);
   entry.sent = true;
   entry.back_off = std::min(entry.back_off * 2, limits_.redeliver_max);
   entry.act_at = now.mono + entry.back_off;

@@ -17,9 +17,8 @@
 //   before the command was issued: published here, live, resent while online, broker or bridge
 //   restarted.
 // - A command the car has confirmed (DELIVERED) is the car's: the bridge waits for its outcome
-// until
-//   kOutcomeWait after the expiry, then says REFUSED, OUTCOME_UNKNOWN, may have acted. It is sent
-//   again when the car reconnects, because the car repeats the outcome of an id it knows.
+//   until kOutcomeWait after the expiry, then says REFUSED, OUTCOME_UNKNOWN, may have acted. It is
+//   sent again when the car reconnects, because the car repeats the outcome of an id it knows.
 // - A command whose key is blocked, or has fallen off the ring, is not sent any more: REFUSED with
 //   that reason, at once, or after kAnswerGrace when the car may be about to answer for itself. One
 //   that the car has confirmed waits for the car as ever.
@@ -27,7 +26,7 @@
 //   or the command has its outcome: at once when the car is away, after receipt_wait when it is
 //   online and silent. It has room of its own in a full queue.
 // - The first final word stands. A different one later is counted as a conflict and changes
-// nothing.
+//   nothing.
 // - Commands that the bridge refused are remembered in memory only, the last kRefusedKept.
 //
 // Memory: a closed command costs about 500 bytes until it is forgotten (its receipt included).
@@ -93,7 +92,7 @@ class Outbox {
 
  private:
   void StartClocks(const Now& now);
-  void Act(Entry& entry, const Now& now, Effects& out);
+  bool Act(Entry& entry, const Now& now, Effects& out);
   void Answer(Entry& entry, const KeyId& lane, const Now& now, Effects& out);
   void ArrivedOffline(const Command& command, const Now& now, Effects& out);
   void Refuse(const Command& command, Reason reason, const Now& now, Effects& out);

@@ -105,7 +105,7 @@ TEST_CASE("keys: a removal the car confirmed and did not end denies the key when
   s.CarSays("c2", v1::RECEIPT_STATE_DELIVERED);
   s.Said();
   s.Passes(30s);
-  CHECK(s.Said() == "write c2 DELIVERED durable | deliver c2 | " + kDenied);
+  CHECK(s.Said() == "write c2 DELIVERED durable | " + kDenied + " | deliver c2");
 }
 
 TEST_CASE("keys: who may not remove the key denies nobody") {

@@ -26,8 +26,8 @@ void Run(uint64_t seed, uint64_t steps) {
       MESSAGE("seed " << seed << " " << world.Summary());
     }
   } catch (const Fault& fault) {
-    FAIL_CHECK("seed " << seed << " step " << step << ": " << fault.what() << " (sim --seed "
-                       << seed << " --steps " << steps << ")");
+    FAIL_CHECK("seed " << seed << " step " << step << ": " << std::string(fault.what())
+                       << " (sim --seed " << seed << " --steps " << steps << ")");
   }
 }
 

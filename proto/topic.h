@@ -32,6 +32,10 @@ enum class TopicKind : uint8_t {
 
 inline constexpr size_t kTopicKindCount = 9;
 
+// Not below lk/1: where the broker's plugin says what belongs into the log, a v1.LogEntry each.
+// Only bridges may read it; only the plugin writes it.
+inline constexpr std::string_view kEventTopic = "$SYS/broker/latchkey/event";
+
 // One parsed topic name. Views live as long as the parsed string. `fleet`, `car`, `lane` obey their
 // rules.
 struct Topic {

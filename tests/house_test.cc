@@ -187,7 +187,7 @@ Complaints CheckDoors(const Tree& tree) {
 bool IsPure(const std::string& path) {
   static const std::regex pure(
       "^(proto/(?!crypto)|plugins/auth/"
-      "(identity|directory|access|sessions|control|taps)\\.|plugins/"
+      "(identity|directory|access|sessions|control|events|taps|teller)\\.|plugins/"
       "rate\\.|"
       "plugins/guard/(check|limits)\\.|"
       "bridge/core/|storage/records\\.|tools/car/(?!car_mqtt)|tools/phone/|tools/fleet/drive)");

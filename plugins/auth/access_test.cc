@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include "proto/topic.h"
 #include "tests/support/wire_fixtures.h"
 
 namespace latchkey::auth {
@@ -218,6 +219,10 @@ TEST_CASE("access: only the bridge reads the broker's own topics, and nobody wri
     CHECK(w.Ask(who, Access::kSubscribe, "$SYS/broker/#") == expected);
     CHECK(w.Ask(who, Access::kWrite, "$SYS/broker/uptime") == "REASON_UNKNOWN_TOPIC");
     CHECK(w.Ask(who, Access::kSubscribe, "$SYS/#") == "REASON_UNKNOWN_TOPIC");
+    const std::string events(kEventTopic);
+    CHECK(w.Ask(who, Access::kRead, events) == expected);
+    CHECK(w.Ask(who, Access::kSubscribe, events) == expected);
+    CHECK(w.Ask(who, Access::kWrite, events) == "REASON_UNKNOWN_TOPIC");
   }
 }
 

@@ -16,7 +16,7 @@
 #include "plugins/auth/options.h"
 #include "plugins/auth/ring_file.h"
 #include "plugins/auth/sessions.h"
-#include "plugins/auth/taps.h"
+#include "plugins/auth/teller.h"
 #include "plugins/auth/trust_files.h"
 #include "plugins/mosquitto.h"
 #include "plugins/rate.h"
@@ -50,6 +50,7 @@ class AuthPlugin : public broker::Plugin {
   AuthPlugin(const Options& options, broker::Broker& broker, Now now)
       : trust_files_(options.trust),
         broker_(broker),
+        teller_(broker),
         sessions_(now.wall),
         failed_sign_ins_(options.rate_sign_in, kAddressesMax),
         told_at_(now.mono),
@@ -72,7 +73,7 @@ class AuthPlugin : public broker::Plugin {
   void Tick(Now now) override;
 
   void CountFault(At at, const std::string& what, Now now) override {
-    Refuse({at, v1::REASON_INTERNAL, {}, {}, what}, now);
+    teller_.Refuse({at, v1::REASON_INTERNAL, {}, {}, what}, now);
   }
 
  private:
@@ -84,27 +85,17 @@ class AuthPlugin : public broker::Plugin {
   bool Save(RecordKind kind, std::string_view content, const std::string& what, Now now);
   void Carry(const std::vector<Block>& changed, const std::string& by);
   void Kick(const std::vector<std::string>& clients, std::string_view why);
-  void Note(const Principal& principal, const broker::AccessRequest& request, Verdict verdict,
-            Now now);
-  void Tell();
-  void Say(const std::optional<Publish>& presence);
+  void Tell(Now now);
   void SayNumber(std::string_view name, uint64_t value);
-
-  void Refuse(const Refused& refused, Now now) {
-    if (const std::optional<std::string> line = refusals_.Count(refused, now.mono)) {
-      broker_.Log(Level::kWarning, *line);
-    }
-  }
 
   TrustFiles trust_files_;
   Trust trust_;
   broker::Broker& broker_;
+  Teller teller_;
   Directory directory_;
   Sessions sessions_;
   RateLimiter failed_sign_ins_;  // by RateName of the address
   std::unique_ptr<RingFile> ring_file_;
-  Refusals refusals_;
-  Taps taps_;
   std::vector<CarRef> offline_at_start_;       // presence not yet published
   std::deque<std::string> waiting_rings_;      // from the file, not yet verified
   std::vector<std::string> believed_no_more_;  // client ids to disconnect at the next Tick
@@ -250,13 +241,16 @@ broker::SignInAnswer AuthPlugin::SignIn(const broker::SignInRequest& request, No
   const Result<Principal> principal = Identify(request, now);
   if (!principal) {
     const Error& error = principal.error();
-    Refuse({At::kConnect, error.reason, request.client.id, {}, error.text}, now);
+    // A blocked key has shown that it is who it says; any other may have made its name up.
+    const bool shown = error.reason == v1::REASON_BLOCKED && request.user_name;
+    teller_.RefuseSignIn(request.client, shown ? *request.user_name : std::string_view(), error,
+                         now);
     return {Verdict::Refuse(error.reason), {}};
   }
   std::string name = principal->ToText();
-  Say(sessions_.Begin(request.client.connection,
-                      Session{*principal, std::string(request.client.id), now.wall},
-                      request.client.address));
+  teller_.Say(sessions_.Begin(request.client.connection,
+                              Session{*principal, std::string(request.client.id), now.wall},
+                              request.client.address));
   // A phone's user name is its key id; SIGHUP needs it again to check the token. A client with a
   // certificate gets a name, for SIGHUP disconnects those without.
   return {Verdict::Allow(),
@@ -280,29 +274,8 @@ Verdict AuthPlugin::CheckAccess(const broker::AccessRequest& request, Now now) {
           ? Verdict::Refuse(v1::REASON_NOT_ALLOWED)
           : auth::CheckAccess(*principal, {AccessOf(request.at), request.topic, request.payload},
                               directory_, now.wall);
-  if (principal != nullptr && principal->kind == PrincipalKind::kOperator) {
-    Note(*principal, request, verdict, now);
-  } else if (!verdict.allowed()) {
-    const std::string who =
-        principal == nullptr ? std::string(request.client.id) : principal->ToText();
-    Refuse({request.at, verdict.reason, who, request.topic, {}}, now);
-  }
+  teller_.Judged(request, principal, verdict, now);
   return verdict;
-}
-
-// Operators have lines of their own.
-void AuthPlugin::Note(const Principal& principal, const broker::AccessRequest& request,
-                      Verdict verdict, Now now) {
-  if (verdict.allowed() && request.at != At::kSubscribe) {
-    return;
-  }
-  if (!verdict.allowed()) {
-    refusals_.CountOnly(request.at, verdict.reason);
-  }
-  const std::string who = principal.ToText();
-  if (const auto line = taps_.Note({request.at, who, request.topic, verdict}, now.mono)) {
-    broker_.Log(verdict.allowed() ? Level::kInfo : Level::kWarning, *line);
-  }
 }
 
 Verdict AuthPlugin::CheckMessage(const broker::MessageRequest& request, Now now) {
@@ -324,7 +297,9 @@ Verdict AuthPlugin::CheckMessage(const broker::MessageRequest& request, Now now)
     }
     error = applied.error();
   }
-  Refuse({At::kRing, error.reason, request.client.id, request.topic, error.text}, now);
+  const Session* session = sessions_.Find(request.client.connection);
+  teller_.RefuseClient({At::kRing, error.reason, request.client.id, request.topic, error.text},
+                       session == nullptr ? nullptr : &session->principal, now);
   return Verdict::Refuse(error.reason);
 }
 
@@ -345,7 +320,7 @@ void AuthPlugin::Remember(std::string_view signed_ring, const Applied& applied, 
 bool AuthPlugin::Save(RecordKind kind, std::string_view content, const std::string& what, Now now) {
   const Result<void> added = ring_file_->Append(kind, content);
   if (!added) {
-    Refuse({At::kRingFile, added.error().reason, what, {}, added.error().text}, now);
+    teller_.Refuse({At::kRingFile, added.error().reason, what, {}, added.error().text}, now);
     broker_.Log(Level::kError,
                 "latchkey ring_file of=" + Quoted(what) + " text=" + Quoted(added.error().text));
   }
@@ -363,14 +338,16 @@ void AuthPlugin::Control(const broker::ControlRequest& request, Now now) {
   const Session* session = sessions_.Find(request.client.connection);
   const auto kind = session == nullptr ? PrincipalKind::kPhone : session->principal.kind;
   if (kind != PrincipalKind::kAdministrator && kind != PrincipalKind::kBridge) {
-    Refuse({At::kControl, v1::REASON_NOT_ALLOWED, request.client.id, {}, {}}, now);
+    teller_.RefuseClient({At::kControl, v1::REASON_NOT_ALLOWED, request.client.id, {}, {}},
+                         session == nullptr ? nullptr : &session->principal, now);
     return;
   }
   const std::string by = session->principal.ToText();
   const std::string client_id(request.client.id);
   Controlled done = DoControl(request.payload, directory_.blocks());
   if (done.answer.reason() != v1::REASON_UNSPECIFIED) {
-    Refuse({At::kControl, done.answer.reason(), by, {}, done.answer.text()}, now);
+    teller_.RefuseClient({At::kControl, done.answer.reason(), by, {}, done.answer.text()},
+                         &session->principal, now);
   }
   bool saved = true;
   for (const Block& block : done.changed) {
@@ -402,11 +379,11 @@ void AuthPlugin::Carry(const std::vector<Block>& changed, const std::string& by)
                                 " standing=" + std::to_string(directory_.blocks().standing()) +
                                 " by=" + Quoted(by));
   Kick(sessions_.ClientsOf(KeysToDrop(changed)), "its key is blocked");
-  Say(TellBlocksChanged(changed));
+  teller_.Say(TellBlocksChanged(changed));
 }
 
 void AuthPlugin::Disconnected(const void* connection, Now now) {
-  Say(sessions_.End(connection, now.wall));
+  teller_.Say(sessions_.End(connection, now.wall));
 }
 
 void AuthPlugin::Reload(Now now) {
@@ -431,40 +408,27 @@ void AuthPlugin::Tick(Now now) {
     waiting_rings_.pop_front();
   }
   for (size_t i = 0; i < kOfflinePerTick && !offline_at_start_.empty(); ++i) {
-    Say(sessions_.OfflineAtStart(offline_at_start_.back()));
+    teller_.Say(sessions_.OfflineAtStart(offline_at_start_.back()));
     offline_at_start_.pop_back();
   }
-  if (const std::optional<std::string> line = refusals_.TakeSuppressed(now.mono)) {
-    broker_.Log(Level::kWarning, *line);
-  }
+  teller_.Tick(now);
   if (now.mono - told_at_ >= kTellEvery) {
     told_at_ = now.mono;
-    Tell();
+    Tell(now);
   }
 }
 
-void AuthPlugin::Tell() {
-  for (const Publish& publish : refusals_.TakeChanged()) {
-    Say(publish);
-  }
-  for (const Publish& publish : taps_.TakeChanged()) {
-    Say(publish);
-  }
+void AuthPlugin::Tell(Now now) {
+  teller_.Tell(now);
   SayNumber("rings", directory_.size());
   SayNumber("sessions", sessions_.size());
   SayNumber("blocks_standing", directory_.blocks().standing());
   SayNumber("blocks_held", directory_.blocks().size());
 }
 
-void AuthPlugin::Say(const std::optional<Publish>& publish) {
-  if (publish && !broker_.Send(*publish)) {
-    broker_.Log(Level::kError, "latchkey not_published topic=" + Quoted(publish->topic));
-  }
-}
-
 void AuthPlugin::SayNumber(std::string_view name, uint64_t value) {
-  Say(Publish{"$SYS/broker/latchkey/" + std::string(name), std::to_string(value), 0, Retain::kYes,
-              0});
+  teller_.Say(Publish{"$SYS/broker/latchkey/" + std::string(name), std::to_string(value), 0,
+                      Retain::kYes, 0});
 }
 
 }  // namespace

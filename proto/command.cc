@@ -38,7 +38,8 @@ std::vector<ActionFacts> ReadActionTable() {
     const auto* value = v1::CommandClass_descriptor()->FindValueByNumber(rule.command_class());
     LK_ASSERT(value != nullptr && rule.command_class() != v1::COMMAND_CLASS_UNSPECIFIED);
     LK_ASSERT(value->options().HasExtension(v1::lifetime_ms_max));
-    LK_ASSERT(Bit(rule.permission()) != 0 && rule.slot() != v1::SLOT_UNSPECIFIED);
+    LK_ASSERT(Bit(rule.permission()) != 0 || rule.permission() == v1::PERMISSION_ANY_KEY);
+    LK_ASSERT(rule.slot() != v1::SLOT_UNSPECIFIED);
     table.push_back(
         {field->number(), field->name(), rule.command_class(), rule.permission(), rule.slot(),
          Duration(static_cast<int64_t>(value->options().GetExtension(v1::lifetime_ms_max)))});
@@ -130,6 +131,10 @@ bool ValidArguments(const v1::Command& body) {
   }
   if (body.has_remove_key()) {
     return KeyId::Parse(body.remove_key().key_id()).has_value();
+  }
+  if (body.has_cancel()) {
+    return CommandId::FromBytes(body.cancel().command_id()).has_value() &&
+           body.cancel().command_id() != body.command_id();
   }
   return true;
 }
@@ -262,12 +267,12 @@ Result<std::string> SealCommand(const CommandRequest& request, const PrivateKey&
                 std::string(action->name) + " may live at most " +
                     std::to_string(action->lifetime_max.count() / 1000) + " s: choose less");
   }
+  body.set_command_id(request.id.ToBytes());
   if (!ValidArguments(body)) {
     return tl::unexpected<Error>(ImpossibleArgument(*action));
   }
   body.set_fleet(request.ref.fleet.str());
   body.set_car(request.ref.car.str());
-  body.set_command_id(request.id.ToBytes());
   body.set_issued_at_ms(static_cast<uint64_t>(request.issued_at.ms));
   body.set_expires_at_ms(request.expires_at ? static_cast<uint64_t>(request.expires_at->ms) : 0);
   body.set_key_id(key.Public().Id().str());

@@ -69,6 +69,8 @@ v1::Command GoodAction(int field) {
         KeyToWire(testing::OnRing(PrivateKey::Generate().Public(), v1::ROLE_GUEST));
   } else if (body.has_remove_key()) {
     body.mutable_remove_key()->set_key_id(std::string(22, 'A'));
+  } else if (body.has_cancel()) {
+    body.mutable_cancel()->set_command_id(std::string(16, 'c'));
   }
   return body;
 }
@@ -80,7 +82,7 @@ TEST_CASE("command: every action of the schema has its class, permission, slot a
       {v1::COMMAND_CLASS_OPEN, minutes(1)},    {v1::COMMAND_CLASS_SIGNAL, minutes(1)},
       {v1::COMMAND_CLASS_CLOSE, minutes(10)},  {v1::COMMAND_CLASS_COMFORT, minutes(30)},
       {v1::COMMAND_CLASS_SETTINGS, hours(24)}, {v1::COMMAND_CLASS_REMOVE_KEY, Duration(0)}};
-  CHECK(ActionTable().size() == 22);
+  CHECK(ActionTable().size() == 23);
   for (const ActionFacts& facts : ActionTable()) {
     CAPTURE(facts.name);
     CHECK(lifetimes.at(facts.command_class) == facts.lifetime_max);
@@ -98,7 +100,7 @@ TEST_CASE("command: every action of the schema has its class, permission, slot a
   CHECK(FindAction("") == nullptr);
   CHECK(FindAction(0) == nullptr);
   CHECK(FindAction(6) == nullptr);
-  CHECK(FindAction(38) == nullptr);
+  CHECK(FindAction(39) == nullptr);
 }
 
 TEST_CASE("command: every action seals, parses and passes") {
@@ -134,6 +136,8 @@ TEST_CASE("command: what cannot be sealed") {
   request.expires_at.reset();
   CHECK(Said(SealCommand(request, w.key)) == "REASON_LIFETIME_TOO_LONG");
   request.expires_at = kNow + kSecond;
+  request.action.mutable_cancel()->set_command_id(request.id.ToBytes());
+  CHECK_MESSAGE(Said(SealCommand(request, w.key)) == "REASON_IMPOSSIBLE_VALUE", "itself");
   request.action.mutable_charge_limit()->set_percent(101);
   CHECK(Said(SealCommand(request, w.key)) == "REASON_IMPOSSIBLE_VALUE");
 }
@@ -288,6 +292,12 @@ std::vector<BodyCase> OtherArgumentCases() {
        "no"},
       {"add nothing", [](auto& b) { b.mutable_add_key(); }, "no"},
       {"remove nothing", [](auto& b) { b.mutable_remove_key(); }, "no"},
+      {"cancel nothing", [](auto& b) { b.mutable_cancel(); }, "no"},
+      {"cancel 15 bytes", [](auto& b) { b.mutable_cancel()->set_command_id(std::string(15, 'c')); },
+       "no"},
+      {"cancel another", [](auto& b) { b.mutable_cancel()->set_command_id(std::string(16, 'c')); },
+       "allowed"},
+      {"cancel itself", [](auto& b) { b.mutable_cancel()->set_command_id(b.command_id()); }, "no"},
   };
 }
 
@@ -402,6 +412,21 @@ TEST_CASE("command: time is checked to the millisecond") {
   CHECK(Said(CheckTime(w.Parsed(body), kNow + std::chrono::hours(24 * 365))) == "allowed");
   body.set_expires_at_ms(static_cast<uint64_t>(kNow.ms) + 1);
   CHECK(Said(CheckTime(w.Parsed(body), kNow + Duration(1))) == "REASON_EXPIRED");
+}
+
+TEST_CASE(
+    "command: every key on the ring may cancel inside its window, also one that may nothing") {
+  const World w;
+  v1::Command body = w.Body();
+  *body.mutable_cancel() = GoodAction(38).cancel();
+  const Command command = w.Parsed(body);
+  KeyRing ring = w.ring;
+  ring.keys[0].permissions = 0;
+  CHECK(Said(CheckAuthority(command, ring, kNow)) == "allowed");
+  ring.keys[0].not_after = kNow;
+  CHECK(Said(CheckAuthority(command, ring, kNow)) == "REASON_OUTSIDE_WINDOW");
+  ring.keys.clear();
+  CHECK(Said(CheckAuthority(command, ring, kNow)) == "REASON_NOT_ON_RING");
 }
 
 TEST_CASE("command: authority is ring, window, permission, signature, in this order") {

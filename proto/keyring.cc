@@ -160,8 +160,9 @@ uint32_t PermissionsOf(v1::Role role) {
 std::vector<v1::Permission> PermissionList(uint32_t mask) {
   std::vector<v1::Permission> list;
   for (int bit = 1; bit <= 31; ++bit) {
-    if ((mask >> bit & 1U) != 0 && v1::Permission_IsValid(bit)) {
-      list.push_back(static_cast<v1::Permission>(bit));
+    const auto permission = static_cast<v1::Permission>(bit);
+    if (v1::Permission_IsValid(bit) && (mask & Bit(permission)) != 0) {
+      list.push_back(permission);
     }
   }
   return list;
@@ -181,7 +182,7 @@ Result<RingKey> KeyFromWire(const v1::Key& key) {
     return Fail(v1::REASON_MALFORMED, name + " lists too many permissions: refused");
   }
   for (const int permission : key.permissions()) {
-    if (!v1::Permission_IsValid(permission) || permission == v1::PERMISSION_UNSPECIFIED) {
+    if (!v1::Permission_IsValid(permission) || Bit(static_cast<v1::Permission>(permission)) == 0) {
       return Fail(v1::REASON_MALFORMED,
                   name + " has a permission this software does not know: refused");
     }
@@ -278,6 +279,9 @@ Verdict May(const KeyRing& ring, const KeyId& key, v1::Permission permission, Ti
   const Verdict window = CheckWindow(*found, now);
   if (!window.allowed()) {
     return window;
+  }
+  if (permission == v1::PERMISSION_ANY_KEY) {
+    return Verdict::Allow();
   }
   const uint32_t bit = Bit(permission);
   if (bit == 0 || (found->permissions & bit) == 0) {

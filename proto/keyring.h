@@ -21,10 +21,11 @@ inline constexpr size_t kRingKeysMax = 32;
 inline constexpr size_t kLabelBytesMax = 64;
 inline constexpr size_t kKeyRingBytesMax = 16384;
 
-// Bit of a permission in a mask. Permissions outside 1..31 give 0.
+// Bit of a permission in a mask. Permissions outside 1..31 and PERMISSION_ANY_KEY, which no ring
+// holds, give 0.
 constexpr uint32_t Bit(v1::Permission permission) {
   const int bit = static_cast<int>(permission);
-  return bit >= 1 && bit <= 31 ? uint32_t{1} << bit : 0;
+  return bit >= 1 && bit <= 31 && permission != v1::PERMISSION_ANY_KEY ? uint32_t{1} << bit : 0;
 }
 
 inline constexpr size_t kWeekWindowsMax = 14;
@@ -96,7 +97,8 @@ Result<FleetId> FleetOfKeyRing(std::string_view signed_ring);
 // Is `now` inside the key's time and hours? REASON_OUTSIDE_WINDOW.
 Verdict CheckWindow(const RingKey& key, Timestamp now);
 
-// May `key` of `ring` use `permission` now? REASON_NOT_ON_RING, REASON_OUTSIDE_WINDOW,
+// May `key` of `ring` use `permission` now? PERMISSION_ANY_KEY: every key on the ring inside its
+// window. REASON_NOT_ON_RING, REASON_OUTSIDE_WINDOW,
 // REASON_NOT_PERMITTED.
 Verdict May(const KeyRing& ring, const KeyId& key, v1::Permission permission, Timestamp now);
 

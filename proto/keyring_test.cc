@@ -134,8 +134,11 @@ TEST_CASE("keyring: a body that breaks a rule is refused though its signature is
       {"permission 0",
        [](v1::KeyRing& b) { b.mutable_keys(0)->add_permissions(v1::PERMISSION_UNSPECIFIED); },
        "REASON_MALFORMED"},
+      {"what every key may",
+       [](v1::KeyRing& b) { b.mutable_keys(0)->add_permissions(v1::PERMISSION_ANY_KEY); },
+       "REASON_MALFORMED"},
       {"unknown permission",
-       [](v1::KeyRing& b) { b.mutable_keys(0)->add_permissions(static_cast<v1::Permission>(31)); },
+       [](v1::KeyRing& b) { b.mutable_keys(0)->add_permissions(static_cast<v1::Permission>(30)); },
        "REASON_MALFORMED"},
       {"too many permissions",
        [](v1::KeyRing& b) {

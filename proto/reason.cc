@@ -10,7 +10,7 @@ namespace latchkey {
 
 namespace {
 
-constexpr size_t kReasonCount = static_cast<size_t>(v1::REASON_INTERNAL) + 1;
+constexpr size_t kReasonCount = static_cast<size_t>(v1::Reason_MAX) + 1;
 
 // By Reason. Columns: word, MQTT 5 code, may have acted, retry can help, text.
 constexpr std::array<ReasonFacts, kReasonCount> kFacts = {{
@@ -103,13 +103,19 @@ constexpr std::array<ReasonFacts, kReasonCount> kFacts = {{
     {"internal", 0x80, true, true,
      "Something went wrong inside the service or the car. Look at the car's state, then try again; "
      "tell the operator if it is repeated."},
+    {"cancelled", 0x83, false, false,
+     "Its sender took it back: the car will not begin it any more. Send a new command if it is "
+     "wanted after all."},
+    {"ended", 0x83, false, false,
+     "The command that was to be taken back has its outcome or had begun, so nothing was taken "
+     "back. Look at its outcome and at the car's state."},
 }};
 
 }  // namespace
 
 const ReasonFacts& FactsOf(Reason reason) {
   const auto index = static_cast<size_t>(reason);
-  return index < kFacts.size() ? kFacts[index] : kFacts.back();
+  return index < kFacts.size() ? kFacts[index] : kFacts[v1::REASON_INTERNAL];
 }
 
 }  // namespace latchkey

@@ -50,6 +50,8 @@ TEST_CASE("reason: a text says that nothing happened only where the car cannot h
   CHECK(FactsOf(v1::REASON_CAR_FAILED).may_have_acted);
   CHECK(FactsOf(v1::REASON_OUTCOME_UNKNOWN).may_have_acted);
   CHECK_FALSE(FactsOf(v1::REASON_EXPIRED).may_have_acted);
+  CHECK_FALSE(FactsOf(v1::REASON_CANCELLED).may_have_acted);
+  CHECK_FALSE(FactsOf(v1::REASON_ENDED).may_have_acted);
 }
 
 TEST_CASE("reason: codes are error codes of MQTT 5.0 section 2.4") {

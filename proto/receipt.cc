@@ -31,7 +31,7 @@ constexpr std::array<StateFacts, 8> kStates = {{
     {v1::RECEIPT_STATE_REFUSED, "REFUSED", true, true, true},
     {v1::RECEIPT_STATE_EXPIRED, "EXPIRED", true, true, true},
     {v1::RECEIPT_STATE_SUPERSEDED, "SUPERSEDED", true, true, true},
-    {v1::RECEIPT_STATE_CANCELLED, "CANCELLED", true, false, true},
+    {v1::RECEIPT_STATE_CANCELLED, "CANCELLED", true, true, true},
 }};
 
 // nullptr: not a state anybody may say.

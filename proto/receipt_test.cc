@@ -145,7 +145,7 @@ TEST_CASE("receipt: the table of states says who may say what and what is final"
       {v1::RECEIPT_STATE_REFUSED, "REFUSED", true, true, true},
       {v1::RECEIPT_STATE_EXPIRED, "EXPIRED", true, true, true},
       {v1::RECEIPT_STATE_SUPERSEDED, "SUPERSEDED", true, true, true},
-      {v1::RECEIPT_STATE_CANCELLED, "CANCELLED", true, false, true},
+      {v1::RECEIPT_STATE_CANCELLED, "CANCELLED", true, true, true},
   };
   REQUIRE(static_cast<int>(cases.size()) == v1::ReceiptState_descriptor()->value_count());
   for (const Case& c : cases) {

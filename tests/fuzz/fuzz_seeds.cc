@@ -8,9 +8,11 @@
 #include "latchkey/v1/presence.pb.h"
 #include "proto/blocks.h"
 #include "proto/invite.h"
+#include "proto/log_chain.h"
 #include "proto/pairing.h"
 #include "proto/receipt.h"
 #include "proto/renewal.h"
+#include "proto/sms.h"
 #include "proto/state.h"
 #include "proto/token.h"
 #include "proto/topic.h"
@@ -67,6 +69,8 @@ void Commands(const Corpus& corpus, const CarRef& ref, const PrivateKey& key) {
     } else if (action.has_remove_key()) {
       action.mutable_remove_key()->set_key_id(key.Public().Id().str());
       request.expires_at.reset();
+    } else if (action.has_cancel()) {
+      action.mutable_cancel()->set_command_id(std::string(16, 'c'));
     }
     corpus.Write("command", std::string(facts.name), SealCommand(request, key).value());
   }
@@ -304,6 +308,39 @@ void Pairings(const Corpus& corpus, const testing::TestCar& car, const PublicKey
   corpus.Write("pairing", "removal", "n" + MakeRemovalNotice());
 }
 
+// The first byte: 'm' as it came, 'r' to be given a good HMAC (the last 16 bytes are left off).
+void Messages(const Corpus& corpus, const CarRef& ref, const PrivateKey& phone) {
+  const std::string relay_key(kRelayKeyBytes, 'r');
+  CommandRequest request{ref, testing::TestId(), kNow, kNow + Duration(30000), {}};
+  request.action.mutable_lock();
+  const std::string wire = SealCommand(request, phone).value();
+  const std::string wake = MakeWakeSms(ref, kNow, relay_key);
+  const std::string lock =
+      MakeCommandSms(ParseCommand(wire, ref, phone.Public().Id()).value(), relay_key).value();
+  corpus.Write("sms", "wake", "m" + wake);
+  corpus.Write("sms", "wake_relayed", "r" + wake.substr(0, wake.size() - 16));
+  corpus.Write("sms", "command", "m" + lock);
+  corpus.Write("sms", "command_relayed", "r" + lock.substr(0, lock.size() - 16));
+}
+
+void LogRecords(const Corpus& corpus, const CarRef& ref) {
+  LogHead head;
+  v1::LogEntry entry;
+  entry.set_at_ms(static_cast<uint64_t>(kNow.ms));
+  entry.set_event("ring");
+  entry.set_fleet(ref.fleet.str());
+  entry.set_car(ref.car.str());
+  entry.set_ring_version(3);
+  entry.set_salt(std::string(16, 's'));
+  corpus.Write("log_record", "entry", "e" + entry.SerializeAsString());
+  const std::string first = AppendToLog(head, entry);
+  corpus.Write("log_record", "first", "r" + first);
+  v1::LogRecord record;
+  record.ParseFromString(AppendToLog(head, entry));
+  record.clear_body();
+  corpus.Write("log_record", "erased", "r" + record.SerializeAsString());
+}
+
 // Every signal of every group once.
 void States(const Corpus& corpus) {
   for (const Group group : kGroups) {
@@ -365,4 +402,6 @@ int main(int argc, char** argv) {
   latchkey::RingFiles(corpus);
   latchkey::Guards(corpus, car, phone);
   latchkey::Rates(corpus);
+  latchkey::Messages(corpus, car.ref, phone);
+  latchkey::LogRecords(corpus, car.ref);
 }

@@ -23,6 +23,7 @@
 #include "proto/topic.h"
 #include "tests/support/hex.h"
 #include "tests/support/wire_fixtures.h"
+#include "tests/vectors/make_sms_log.h"
 #include "tools/ca/ca.h"
 
 namespace latchkey {
@@ -317,6 +318,9 @@ void FillArguments(v1::Command& command, const World& world) {
     command.mutable_remove_key()->set_key_id(world.stranger.Public().Id().str());
   } else if (command.has_privacy_mode()) {
     command.mutable_privacy_mode()->set_enabled(true);
+  } else if (command.has_cancel()) {
+    command.mutable_cancel()->set_command_id(
+        CommandId::Make(kNow.ms, std::string(10, 'a')).ToBytes());
   }
 }
 
@@ -392,6 +396,9 @@ Json Commands(const World& world) {
   longer.clear_action();
   add("no action", testing::SignCommandBody(longer.SerializeAsString(), world.phone), world.phone,
       kNow);
+  longer.mutable_cancel()->set_command_id(longer.command_id());
+  add("takes itself back", testing::SignCommandBody(longer.SerializeAsString(), world.phone),
+      world.phone, kNow);
   return {{"actions", actions}, {"commands", rows}};
 }
 
@@ -423,6 +430,11 @@ Json Receipts(const World& world) {
       SealCarReceipt(outcome(v1::RECEIPT_STATE_FAILED, v1::REASON_CAR_FAILED, of_car), world.car));
   add("superseded by the bridge",
       SealBridgeReceipt(outcome(v1::RECEIPT_STATE_SUPERSEDED, v1::REASON_SUPERSEDED, of_bridge)));
+  add("taken back, said by the car",
+      SealCarReceipt(outcome(v1::RECEIPT_STATE_CANCELLED, v1::REASON_CANCELLED, of_car),
+                     world.car));
+  add("taken back, said by the bridge",
+      SealBridgeReceipt(outcome(v1::RECEIPT_STATE_CANCELLED, v1::REASON_CANCELLED, of_bridge)));
   add("done, signed by another key", SealCarReceipt(done, world.stranger));
   v1::Receipt bare;
   bare.ParseFromString(SealCarReceipt(done, world.car));
@@ -702,6 +714,8 @@ int Main(const std::filesystem::path& folder) {
   Write(folder / "pairing.json", Pairing(world));
   Write(folder / "invite.json", Invite(world));
   Write(folder / "blocks.json", BlocksJson(world));
+  Write(folder / "sms.json", SmsVectors(world.ring, world.phone, world.car));
+  Write(folder / "log.json", LogVectors(world.ref, world.phone.Public().Id()));
   Write(folder / "renewal.json", Renewal(world));
   Write(folder / "states.json", States());
   return 0;

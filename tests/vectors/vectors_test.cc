@@ -14,9 +14,11 @@
 #include "proto/command.h"
 #include "proto/invite.h"
 #include "proto/keyring.h"
+#include "proto/log_chain.h"
 #include "proto/pairing.h"
 #include "proto/receipt.h"
 #include "proto/renewal.h"
+#include "proto/sms.h"
 #include "proto/state.h"
 #include "proto/token.h"
 #include "proto/topic.h"
@@ -419,6 +421,62 @@ TEST_CASE("vectors: certificate requests are taken and refused as written") {
   const Timestamp asked = Time(file, "requested_at_ms");
   CHECK(ToHex(MakeCertificateGrant(asked, grant.certificate())) == Text(file, "grant"));
   CHECK(ToHex(MakeCertificateRefusal(asked, v1::REASON_BAD_CERTIFICATE)) == Text(file, "refusal"));
+}
+
+TEST_CASE("vectors: SMS open as written, and what opens is made again to the same bytes") {
+  const Json file = Read("sms.json");
+  const KeyRing ring = RingOf(Read("rings.json"));
+  const std::string relay_key = Bytes(file, "relay_key");
+  for (const Json& row : file.at("messages")) {
+    CAPTURE(Text(row, "name"));
+    const auto opened = OpenSms(Bytes(row, "sms"), RefOf(file), ring, relay_key);
+    CHECK(Said(opened) == Text(row, "result"));
+    if (!opened) {
+      continue;
+    }
+    if (row.contains("at_ms")) {
+      CHECK(std::get<WakeSms>(*opened).at == Time(row, "at_ms"));
+      CHECK(ToHex(MakeWakeSms(RefOf(file), Time(row, "at_ms"), relay_key)) == Text(row, "sms"));
+      continue;
+    }
+    const auto& inside = std::get<CommandSms>(*opened);
+    CHECK(inside.lane.str() == Text(row, "lane"));
+    CHECK(ToHex(inside.wire) == Text(row, "signed_command"));
+    const auto command = ParseCommand(inside.wire, RefOf(file), inside.lane);
+    REQUIRE(command);
+    CHECK(CheckAuthority(*command, ring, command->issued_at).allowed());
+    CHECK(ToHex(MakeCommandSms(*command, relay_key).value()) == Text(row, "sms"));
+  }
+}
+
+std::string WalkLog(const Json& records) {
+  LogHead head;
+  for (const Json& record : records) {
+    const auto link = OpenLogRecord(FromHex(record.get<std::string>()));
+    const auto follows = link ? CheckFollows(head, *link) : Result<void>();
+    if (!link || !follows) {
+      return Said(link ? follows.error().reason : link.error().reason);
+    }
+    head = link->head;
+  }
+  return "allowed";
+}
+
+TEST_CASE("vectors: records of the log have these hashes, and broken chains are found") {
+  const Json file = Read("log.json");
+  LogHead head;
+  for (const Json& row : file.at("records")) {
+    v1::LogEntry entry;
+    REQUIRE(entry.ParseFromString(Bytes(row, "entry")));
+    CHECK(ToHex(AppendToLog(head, entry)) == Text(row, "record"));
+    CHECK(head.sequence == row.at("sequence").get<uint64_t>());
+    CHECK(ToHex(head.hash) == Text(row, "hash"));
+    CHECK(OpenLogRecord(Bytes(row, "record")).value().head == head);
+  }
+  for (const Json& row : file.at("chains")) {
+    CAPTURE(Text(row, "name"));
+    CHECK(WalkLog(row.at("records")) == Text(row, "result"));
+  }
 }
 
 TEST_CASE("vectors: states give these signals, each with its own time") {

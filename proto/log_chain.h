@@ -1,0 +1,44 @@
+// The hash chain of the log: appending and verifying, pure. Whoever keeps the hash of a head can
+// tell later that nothing before it was changed, left out or put in between.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "latchkey/v1/log.pb.h"
+#include "proto/result.h"
+
+namespace latchkey {
+
+inline constexpr size_t kLogEntryBytesMax = 1024;
+inline constexpr size_t kLogRecordBytesMax = 1280;
+
+// Where a chain ends. Of an empty one: sequence 0 and 32 bytes of 00.
+struct LogHead {
+  uint64_t sequence = 0;
+  std::string hash = std::string(32, '\0');
+  bool operator==(const LogHead&) const = default;
+};
+
+// The next record, serialized v1.LogRecord, and the head after it. `entry` has its salt; texts that
+// are too long are cut.
+std::string AppendToLog(LogHead& head, v1::LogEntry entry);
+
+// One record read alone. `entry` is nullopt when its body was erased. Error REASON_MALFORMED: it
+// does not parse, or body and body_hash do not fit.
+struct LogLink {
+  LogHead before;  // sequence and hash it follows
+  LogHead head;    // and what it makes of them
+  std::optional<v1::LogEntry> entry;
+};
+
+Result<LogLink> OpenLogRecord(std::string_view bytes);
+
+// Does `link` follow `head`? Error REASON_MALFORMED names the sequence where the chain is broken:
+// a gap, a repeat, or another record before it.
+Result<void> CheckFollows(const LogHead& head, const LogLink& link);
+
+}  // namespace latchkey

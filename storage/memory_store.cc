@@ -49,7 +49,40 @@ class MemoryReader final : public Reader {
     return {};
   }
 
+  Result<void> ScanLog(
+      uint64_t from, const std::function<bool(const LogRecord&)>& visit,
+      const std::function<void(std::string_view, const Error&)>& damaged) const override {
+    const MemoryStore::Family& family = Log();
+    for (auto it = from == 0 ? family.begin() : family.lower_bound(LogKey(from));
+         it != family.end(); ++it) {
+      const Result<Record> record = Decode(Kind::kLog, it->first, it->second);
+      if (!record) {
+        damaged(it->first, record.error());
+      } else if (!visit(std::get<LogRecord>(*record))) {
+        break;
+      }
+    }
+    return {};
+  }
+
+  Result<std::optional<LogRecord>> LastLog(
+      uint64_t through,
+      const std::function<void(std::string_view, const Error&)>& damaged) const override {
+    for (auto it = through == 0 ? Log().begin() : Log().upper_bound(LogKey(through));
+         it != Log().begin();) {
+      --it;
+      const Result<Record> record = Decode(Kind::kLog, it->first, it->second);
+      if (record) {
+        return std::get<LogRecord>(*record);
+      }
+      damaged(it->first, record.error());
+    }
+    return std::nullopt;
+  }
+
  private:
+  const MemoryStore::Family& Log() const { return families_.at(static_cast<size_t>(Kind::kLog)); }
+
   MemoryStore::Families families_;
 };
 
@@ -59,6 +92,8 @@ void MemoryStore::Apply(const Put& put, Families& families) {
   Family& family = families.at(static_cast<size_t>(put.kind));
   if (put.value) {
     family.insert_or_assign(put.key, *put.value);
+  } else if (put.through) {
+    family.erase(family.begin(), family.upper_bound(put.key));
   } else {
     family.erase(put.key);
   }
@@ -72,12 +107,14 @@ Result<void> MemoryStore::Commit(std::span<const Change> changes, Durability dur
           [this](const auto& one) {
             using One = std::decay_t<decltype(one)>;
             if constexpr (std::is_same_v<One, EraseCommand>) {
-              pending_.push_back({Kind::kCommand, EncodeKey(one), std::nullopt});
+              pending_.push_back({Kind::kCommand, EncodeKey(one), std::nullopt, false});
             } else if constexpr (std::is_same_v<One, EraseBlock>) {
-              pending_.push_back({Kind::kBlock, EncodeKey(one), std::nullopt});
+              pending_.push_back({Kind::kBlock, EncodeKey(one), std::nullopt, false});
+            } else if constexpr (std::is_same_v<One, EraseLog>) {
+              pending_.push_back({Kind::kLog, LogKey(one.through), std::nullopt, true});
             } else {
               KeyValue bytes = Encode(one);
-              pending_.push_back({bytes.kind, std::move(bytes.key), std::move(bytes.value)});
+              pending_.push_back({bytes.kind, std::move(bytes.key), std::move(bytes.value), false});
             }
             Apply(pending_.back(), live_);
           },
@@ -108,7 +145,7 @@ void MemoryStore::Crash() {
 
 void MemoryStore::PutRaw(const KeyValue& raw) {
   const Hold hold(busy_);
-  pending_.push_back({raw.kind, raw.key, raw.value});
+  pending_.push_back({raw.kind, raw.key, raw.value, false});
   Apply(pending_.back(), live_);
 }
 

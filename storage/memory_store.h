@@ -14,7 +14,7 @@
 
 namespace latchkey::storage {
 
-inline constexpr size_t kKindCount = 5;
+inline constexpr size_t kKindCount = 7;
 
 // Not copyable. Thread rule: as Store; Crash and PutRaw from the writer's thread.
 class MemoryStore final : public Store {
@@ -40,6 +40,7 @@ class MemoryStore final : public Store {
     Kind kind = Kind::kState;
     std::string key;
     std::optional<std::string> value;  // nullopt: erase
+    bool through = false;              // erase all keys up to and with this one
   };
 
   static void Apply(const Put& put, Families& families);

@@ -16,6 +16,7 @@ namespace {
 constexpr char kFormat = 1;
 constexpr size_t kLaneBytes = 22;
 constexpr size_t kChecksumBytes = 4;
+constexpr size_t kSequenceBytes = 8;
 
 constexpr std::array<uint32_t, 256> MakeCrcTable() {
   std::array<uint32_t, 256> table{};
@@ -171,6 +172,18 @@ KeyValue EncodePresence(const PresenceRecord& record) {
   return Sealed(Kind::kPresence, KeyPrefix(record.ref), std::move(body));
 }
 
+KeyValue EncodeLog(const LogRecord& record) {
+  return Sealed(Kind::kLog, LogKey(record.sequence), std::string(1, kFormat) + record.payload);
+}
+
+KeyValue EncodeWake(const WakeRecord& record) {
+  std::string body(1, kFormat);
+  PutTime(body, record.day);
+  PutNumber(body, record.count, 4);
+  PutTime(body, record.last_at);
+  return Sealed(Kind::kWake, KeyPrefix(record.ref), std::move(body));
+}
+
 KeyValue EncodeCommand(const CommandRecord& record) {
   LK_ASSERT(record.lane.str().size() == kLaneBytes);
   std::string body(1, kFormat);
@@ -233,6 +246,18 @@ std::optional<Record> DecodePresence(const ParsedKey& key, Cursor& cursor) {
   return record;
 }
 
+std::optional<Record> DecodeWake(const ParsedKey& key, Cursor& cursor) {
+  if (!key.suffix.empty()) {
+    return std::nullopt;
+  }
+  WakeRecord record;
+  record.ref = key.ref;
+  record.day = cursor.Time();
+  record.count = static_cast<uint32_t>(cursor.Number(4));
+  record.last_at = cursor.Time();
+  return cursor.Rest().empty() ? std::optional<Record>(record) : std::nullopt;
+}
+
 std::optional<Record> DecodeCommand(const ParsedKey& key, Cursor& cursor) {
   const std::optional<CommandId> id = CommandId::FromBytes(key.suffix);
   const std::optional<KeyId> lane = KeyId::Parse(cursor.Take(kLaneBytes));
@@ -280,7 +305,26 @@ std::optional<Record> DecodeBlock(const BlockScope& scope, Cursor& cursor) {
                                            : std::nullopt;
 }
 
+bool IsKeyOf(Kind kind, std::string_view key) {
+  switch (kind) {
+    case Kind::kState:
+    case Kind::kRing:
+    case Kind::kPresence:
+    case Kind::kCommand:
+    case Kind::kWake:
+      return ParseKey(key).has_value();
+    case Kind::kBlock:
+      return ParseBlockKey(key).has_value();
+    case Kind::kLog:
+      return ParseLogKey(key).has_value();
+  }
+  return false;
+}
+
 std::optional<Record> DecodeBody(Kind kind, std::string_view bytes, Cursor& cursor) {
+  if (kind == Kind::kLog) {
+    return LogRecord{ParseLogKey(bytes).value_or(0), cursor.Rest()};
+  }
   if (kind == Kind::kBlock) {
     const std::optional<BlockScope> scope = ParseBlockKey(bytes);
     return scope ? DecodeBlock(*scope, cursor) : std::nullopt;
@@ -299,7 +343,10 @@ std::optional<Record> DecodeBody(Kind kind, std::string_view bytes, Cursor& curs
       return DecodePresence(key, cursor);
     case Kind::kCommand:
       return DecodeCommand(key, cursor);
+    case Kind::kWake:
+      return DecodeWake(key, cursor);
     case Kind::kBlock:
+    case Kind::kLog:
       break;
   }
   return std::nullopt;
@@ -320,6 +367,12 @@ KeyValue Encode(const Record& record) {
   if (const auto* block = std::get_if<BlockRecord>(&record)) {
     return EncodeBlock(*block);
   }
+  if (const auto* log = std::get_if<LogRecord>(&record)) {
+    return EncodeLog(*log);
+  }
+  if (const auto* wake = std::get_if<WakeRecord>(&record)) {
+    return EncodeWake(*wake);
+  }
   return EncodeCommand(std::get<CommandRecord>(record));
 }
 
@@ -329,6 +382,19 @@ std::string EncodeKey(const EraseCommand& erase) {
 
 std::string EncodeKey(const EraseBlock& erase) {
   return BlockKey(erase.scope);
+}
+
+std::string LogKey(uint64_t sequence) {
+  LK_ASSERT(sequence > 0);
+  std::string key;
+  PutNumber(key, sequence, kSequenceBytes);
+  return key;
+}
+
+std::optional<uint64_t> ParseLogKey(std::string_view key) {
+  Cursor cursor(key);
+  const uint64_t sequence = cursor.Number(kSequenceBytes);
+  return key.size() == kSequenceBytes && sequence > 0 ? std::optional(sequence) : std::nullopt;
 }
 
 std::string KeyPrefix(const CarRef& ref) {
@@ -341,10 +407,10 @@ std::string KeyPrefix(const CarRef& ref) {
 }
 
 Result<Record> Decode(Kind kind, std::string_view key, std::string_view value) {
-  const bool named =
-      kind == Kind::kBlock ? ParseBlockKey(key).has_value() : ParseKey(key).has_value();
-  if (!named) {
-    return Fail(v1::REASON_MALFORMED, "the key does not begin with a fleet and a car");
+  if (!IsKeyOf(kind, key)) {
+    return Fail(v1::REASON_MALFORMED, kind == Kind::kLog
+                                          ? "the key is not a sequence of the log"
+                                          : "the key does not begin with a fleet and a car");
   }
   if (value.size() < 1 + kChecksumBytes) {
     return Fail(v1::REASON_MALFORMED,

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -61,7 +63,24 @@ struct BlockRecord {
   bool operator==(const BlockRecord&) const = default;
 };
 
-using Record = std::variant<StateRecord, RingRecord, PresenceRecord, CommandRecord, BlockRecord>;
+// One record of the log (proto/log_chain.h), by its sequence.
+struct LogRecord {
+  uint64_t sequence = 0;  // from 1
+  std::string payload;    // v1.LogRecord
+  bool operator==(const LogRecord&) const = default;
+};
+
+// How often a car has been woken by SMS: a wake drains its 12 V battery.
+struct WakeRecord {
+  CarRef ref;
+  Timestamp day;  // begin of the 24 h that are counted
+  uint32_t count = 0;
+  Timestamp last_at;
+  bool operator==(const WakeRecord&) const = default;
+};
+
+using Record = std::variant<StateRecord, RingRecord, PresenceRecord, CommandRecord, BlockRecord,
+                            LogRecord, WakeRecord>;
 
 // Forgets one command.
 struct EraseCommand {
@@ -76,14 +95,20 @@ struct EraseBlock {
   bool operator==(const EraseBlock&) const = default;
 };
 
+// Forgets the log up to and with this sequence.
+struct EraseLog {
+  uint64_t through = 0;
+  bool operator==(const EraseLog&) const = default;
+};
+
 using Change = std::variant<StateRecord, RingRecord, PresenceRecord, CommandRecord, EraseCommand,
-                            BlockRecord, EraseBlock>;
+                            BlockRecord, EraseBlock, LogRecord, EraseLog, WakeRecord>;
 
 // Schema version this software writes and the oldest it reads.
 inline constexpr uint32_t kSchemaVersion = 1;
 
 // Kinds of record: a column family each.
-enum class Kind : uint8_t { kState, kRing, kPresence, kCommand, kBlock };
+enum class Kind : uint8_t { kState, kRing, kPresence, kCommand, kBlock, kLog, kWake };
 
 struct KeyValue {
   Kind kind = Kind::kState;
@@ -96,6 +121,9 @@ struct KeyValue {
 KeyValue Encode(const Record& record);
 std::string EncodeKey(const EraseCommand& erase);
 std::string EncodeKey(const EraseBlock& erase);
+// Key of a log record, and its sequence again; nullopt: it is no such key.
+std::string LogKey(uint64_t sequence);
+std::optional<uint64_t> ParseLogKey(std::string_view key);
 Result<Record> Decode(Kind kind, std::string_view key, std::string_view value);
 // Prefix of all keys of a car within a kind: nothing of another car begins with it.
 std::string KeyPrefix(const CarRef& ref);

@@ -40,12 +40,19 @@ std::vector<Record> OneOfEach() {
   everywhere.lifted = true;
   everywhere.changed_at = time;
   everywhere.cause = v1::BLOCK_CAUSE_ADMINISTRATOR;
+  WakeRecord wake;
+  wake.ref = ref;
+  wake.day = time;
+  wake.count = 2;
+  wake.last_at = time + std::chrono::minutes(1);
   return {StateRecord{ref, Group::kEnergy, time, std::string("ab\0c", 4)},
           RingRecord{ref, 3, time, "ring"},
           PresenceRecord{ref, time, ""},
           command,
           BlockRecord{owners},
-          BlockRecord{everywhere}};
+          BlockRecord{everywhere},
+          LogRecord{1, "r"},
+          wake};
 }
 
 // A block record with a checksum that fits and whatever bytes.
@@ -98,7 +105,9 @@ TEST_CASE("records: the bytes are those of storage/README.md") {
         "64656d6f006361722d31006162636465666768696a6b6c6d6e6f70717273747541 "
         "010000018bcfe56800000110010002203031323334353637383961626e50cb3000\n"
         "00006162636465666768696a6b6c6d6e6f70717273747541 "
-        "010000018bcfe5680001020031639aef\n");
+        "010000018bcfe5680001020031639aef\n"
+        "0000000000000001 01722529e0db\n"
+        "64656d6f006361722d3100 010000018bcfe56800000000020000018bcfe65260a9c173fb\n");
 }
 
 TEST_CASE("records: a flipped bit anywhere in key or value, and a value cut short, are found") {
@@ -148,6 +157,15 @@ TEST_CASE("records: a block that cannot be is refused though its checksum fits")
   CHECK_FALSE(DecodeBlockBytes(std::string("\0a\0", 3) + "abcdefghijklmnopqrstuA",
                                format + time + "\0\2\0"s)
                   .has_value());
+}
+
+TEST_CASE("records: a key of the log is a sequence from 1, in order of bytes") {
+  CHECK(ParseLogKey(LogKey(1)) == 1);
+  CHECK(ParseLogKey(LogKey(~uint64_t{0})) == ~uint64_t{0});
+  CHECK(LogKey(255) < LogKey(256));
+  CHECK_FALSE(ParseLogKey(std::string(8, '\0')).has_value());
+  CHECK_FALSE(ParseLogKey(std::string(7, '\1')).has_value());
+  CHECK_FALSE(ParseLogKey(std::string(9, '\1')).has_value());
 }
 
 TEST_CASE("records: no key of one car begins with the prefix of another") {

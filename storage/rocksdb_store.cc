@@ -25,9 +25,9 @@ namespace {
 
 constexpr std::string_view kVersionKey = "schema_version";
 // By Kind, then meta.
-constexpr std::array<const char*, 6> kFamilies = {"state",   "ring",  "presence",
-                                                  "command", "block", "meta"};
-constexpr size_t kMeta = 5;
+constexpr std::array<const char*, 8> kFamilies = {"state", "ring", "presence", "command",
+                                                  "block", "log",  "wake",     "meta"};
+constexpr size_t kMeta = 7;
 constexpr size_t kCacheBytes = size_t{32} << 20;
 constexpr size_t kMemtableBytesMax = size_t{64} << 20;
 constexpr size_t kMemtableBytes = size_t{8} << 20;
@@ -160,13 +160,58 @@ class RocksDbReader final : public Reader {
         damaged(key, record.error());
       }
     }
-    if (!at->status().ok()) {
-      return Unavailable("reading the store failed: " + at->status().ToString());
+    return Whole(*at);
+  }
+
+  Result<void> ScanLog(
+      uint64_t from, const std::function<bool(const LogRecord&)>& visit,
+      const std::function<void(std::string_view, const Error&)>& damaged) const override {
+    const std::unique_ptr<rocksdb::Iterator> at = Log();
+    for (at->Seek(from == 0 ? std::string() : LogKey(from)); at->Valid(); at->Next()) {
+      const std::string_view key = at->key().ToStringView();
+      const Result<Record> record = Decode(Kind::kLog, key, at->value().ToStringView());
+      if (!record) {
+        damaged(key, record.error());
+      } else if (!visit(std::get<LogRecord>(*record))) {
+        break;
+      }
+    }
+    return Whole(*at);
+  }
+
+  Result<std::optional<LogRecord>> LastLog(
+      uint64_t through,
+      const std::function<void(std::string_view, const Error&)>& damaged) const override {
+    const std::unique_ptr<rocksdb::Iterator> at = Log();
+    for (at->SeekForPrev(through == 0 ? std::string() : LogKey(through)); at->Valid(); at->Prev()) {
+      const std::string_view key = at->key().ToStringView();
+      const Result<Record> record = Decode(Kind::kLog, key, at->value().ToStringView());
+      if (record) {
+        return std::get<LogRecord>(*record);
+      }
+      damaged(key, record.error());
+    }
+    LK_CHECK(Whole(*at));
+    return std::nullopt;
+  }
+
+ private:
+  std::unique_ptr<rocksdb::Iterator> Log() const {
+    rocksdb::ReadOptions options;
+    options.snapshot = snapshot_;
+    options.fill_cache = false;
+    return std::unique_ptr<rocksdb::Iterator>(
+        database_.NewIterator(options, families_.at(static_cast<size_t>(Kind::kLog))));
+  }
+
+  // An iterator that ends because a file cannot be read does not end quietly.
+  static Result<void> Whole(const rocksdb::Iterator& at) {
+    if (!at.status().ok()) {
+      return Unavailable("reading the store failed: " + at.status().ToString());
     }
     return {};
   }
 
- private:
   rocksdb::DB& database_;
   const std::vector<rocksdb::ColumnFamilyHandle*>& families_;
   const rocksdb::Snapshot* snapshot_;
@@ -290,6 +335,9 @@ Result<void> RocksDbStore::Commit(std::span<const Change> changes, Durability du
             return batch.Delete(impl_->Family(Kind::kCommand), EncodeKey(one));
           } else if constexpr (std::is_same_v<One, EraseBlock>) {
             return batch.Delete(impl_->Family(Kind::kBlock), EncodeKey(one));
+          } else if constexpr (std::is_same_v<One, EraseLog>) {
+            // The end of a range is left out of it.
+            return batch.DeleteRange(impl_->Family(Kind::kLog), LogKey(1), LogKey(one.through + 1));
           } else {
             const KeyValue bytes = Encode(one);
             return batch.Put(impl_->Family(bytes.kind), bytes.key, bytes.value);

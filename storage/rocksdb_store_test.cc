@@ -235,6 +235,46 @@ TEST_CASE("rocksdb store: a log torn in its last record opens with all commits b
   CHECK(Read(*store, Kind::kPresence).good == 0);
 }
 
+TEST_CASE("rocksdb store: one made before there was a log opens and takes it") {
+  const Folder folder;
+  {
+    const auto store = Open(folder.Options());
+    REQUIRE(store->Commit(std::vector<Change>{State(Group::kBody)}, Durability::kDurable));
+  }
+  DropBehind(folder.Options().path, "log");
+  DropBehind(folder.Options().path, "wake");
+  {
+    const auto store = Open(folder.Options());
+    CHECK(Read(*store, Kind::kState).good == 1);
+    REQUIRE(store->Commit(std::vector<Change>{LogRecord{1, "r"}, WakeRecord{Ref(), {1}, 1, {1}}},
+                          Durability::kDurable));
+  }
+  const auto store = Open(folder.Options());
+  CHECK(Read(*store, Kind::kLog).good == 1);
+  CHECK(Read(*store, Kind::kWake).good == 1);
+}
+
+TEST_CASE("rocksdb store: a damaged last record of the log does not hide the one before it") {
+  const Folder folder;
+  {
+    const auto store = Open(folder.Options());
+    REQUIRE(store->Commit(std::vector<Change>{LogRecord{1, "a"}, LogRecord{2, "b"}},
+                          Durability::kDurable));
+  }
+  KeyValue raw = Encode(LogRecord{2, "b"});
+  raw.value[1] = 'c';
+  PutBehind(folder.Options().path, "log", raw.key, raw.value);
+  const auto store = Open(folder.Options());
+  std::string damaged;
+  const auto last = store->Snapshot()->LastLog(
+      kWholeLog, [&](std::string_view key, const Error&) { damaged = std::string(key); });
+  REQUIRE(last.has_value());
+  REQUIRE(last->has_value());
+  CHECK(last->value().payload == "a");
+  CHECK(ParseLogKey(damaged) == 2);
+  CHECK(Read(*store, Kind::kLog).damaged == 1);
+}
+
 TEST_CASE("rocksdb store: one made before there were blocks opens, keeps its records, takes them") {
   const Folder folder;
   {

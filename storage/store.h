@@ -13,6 +13,9 @@
 
 namespace latchkey::storage {
 
+// As LastLog's `through`: all there are.
+inline constexpr uint64_t kWholeLog = ~uint64_t{0};
+
 enum class Durability : uint8_t {
   kSoon,     // survives a crash of the process; on disk within a second
   kDurable,  // on disk (fdatasync) before Commit returns
@@ -26,6 +29,16 @@ class Reader {
   // does not decode is given to `damaged` (its key and why) and skipped: never served.
   virtual Result<void> Scan(
       Kind kind, const std::optional<CarRef>& ref, const std::function<void(const Record&)>& visit,
+      const std::function<void(std::string_view key, const Error&)>& damaged) const = 0;
+  // Log records from a sequence on, in order, until `visit` returns false. A damaged one is given
+  // to `damaged` and skipped, as in Scan.
+  virtual Result<void> ScanLog(
+      uint64_t from, const std::function<bool(const LogRecord&)>& visit,
+      const std::function<void(std::string_view key, const Error&)>& damaged) const = 0;
+  // The last log record up to and with `through` that can be read; nullopt: there is none. Damaged
+  // ones on the way there are given to `damaged`, the last first.
+  virtual Result<std::optional<LogRecord>> LastLog(
+      uint64_t through,
       const std::function<void(std::string_view key, const Error&)>& damaged) const = 0;
 };
 

@@ -128,6 +128,12 @@ std::string Shown(const Record& record) {
     return scope.key.str() + "@" + scope.fleet.str() + "/" + scope.car.str() + " " +
            std::to_string(block->block.changed_at.ms);
   }
+  if (const auto* wake = std::get_if<WakeRecord>(&record)) {
+    return wake->ref.ToText() + " woken " + std::to_string(wake->count);
+  }
+  if (const auto* log = std::get_if<LogRecord>(&record)) {
+    return std::to_string(log->sequence) + " " + log->payload;
+  }
   const auto& command = std::get<CommandRecord>(record);
   return command.ref.ToText() + " #" + std::to_string(command.order) + " " + command.payload;
 }
@@ -142,6 +148,27 @@ std::string Read(const Reader& reader, Kind kind, const std::optional<CarRef>& r
 
 std::string Read(const Store& store, Kind kind, const std::optional<CarRef>& ref = {}) {
   return Read(*store.Snapshot(), kind, ref);
+}
+
+// Log records from `from` on, at most `count`, then what LastLog says.
+std::string ReadLog(const Store& store, uint64_t from, size_t count = 100) {
+  std::string text;
+  const auto damaged = [&](std::string_view key, const Error&) {
+    text += "DAMAGED " + std::to_string(ParseLogKey(key).value_or(0)) + "; ";
+  };
+  const auto reader = store.Snapshot();
+  const Result<void> result = reader->ScanLog(
+      from,
+      [&](const LogRecord& record) {
+        text += Shown(record) + "; ";
+        return --count > 0;
+      },
+      damaged);
+  CHECK(result.has_value());
+  text += "last ";
+  const auto last = reader->LastLog(kWholeLog, damaged);
+  REQUIRE(last.has_value());
+  return text + (*last ? Shown(**last) : "none");
 }
 
 }  // namespace
@@ -204,6 +231,44 @@ TEST_CASE("store: what is known of a denied key is kept per scope, replaced and 
   }
 }
 
+TEST_CASE("store: the log is read from a sequence on, ends where it is told, forgets its oldest") {
+  for (const auto& engine : Engines()) {
+    CHECK(ReadLog(engine->store(), 0) == "last none");
+    const std::vector<Change> changes = {LogRecord{1, "a"}, LogRecord{2, "b"}, LogRecord{255, "c"},
+                                         LogRecord{256, "d"}, LogRecord{257, "e"}};
+    REQUIRE(engine->store().Commit(changes, Durability::kDurable));
+    engine->Restart();
+    CHECK(ReadLog(engine->store(), 0) == "1 a; 2 b; 255 c; 256 d; 257 e; last 257 e");
+    CHECK(ReadLog(engine->store(), 2, 2) == "2 b; 255 c; last 257 e");
+    CHECK(ReadLog(engine->store(), 258) == "last 257 e");
+    for (const auto& [through, sequence] :
+         {std::pair<uint64_t, uint64_t>{256, 256}, {255, 255}, {254, 2}, {1, 1}, {0, 0}}) {
+      const auto last = engine->store().Snapshot()->LastLog(through, [](auto, auto) {});
+      REQUIRE(last.has_value());
+      CHECK((*last ? (*last)->sequence : 0) == sequence);
+    }
+    REQUIRE(engine->store().Commit(std::vector<Change>{EraseLog{255}, LogRecord{258, "f"}},
+                                   Durability::kDurable));
+    CHECK(ReadLog(engine->store(), 0) == "256 d; 257 e; 258 f; last 258 f");
+    engine->Restart();
+    CHECK(ReadLog(engine->store(), 1) == "256 d; 257 e; 258 f; last 258 f");
+    REQUIRE(engine->store().Commit(std::vector<Change>{EraseLog{300}}, Durability::kSoon));
+    CHECK(ReadLog(engine->store(), 0) == "last none");
+  }
+}
+
+TEST_CASE("store: how often a car was woken is kept per car") {
+  for (const auto& engine : Engines()) {
+    REQUIRE(engine->store().Commit(std::vector<Change>{WakeRecord{Ref("f", "a"), {1}, 1, {1}},
+                                                       WakeRecord{Ref("f", "b"), {1}, 5, {1}},
+                                                       WakeRecord{Ref("f", "a"), {1}, 2, {9}}},
+                                   Durability::kDurable));
+    engine->Restart();
+    CHECK(Read(engine->store(), Kind::kWake) == "f/a woken 2; f/b woken 5; ");
+    CHECK(Read(engine->store(), Kind::kWake, Ref("f", "b")) == "f/b woken 5; ");
+  }
+}
+
 TEST_CASE("store: changes of one commit apply in order") {
   for (const auto& engine : Engines()) {
     Store& store = engine->store();
@@ -259,6 +324,20 @@ TEST_CASE("memory store: a crash loses what was not durable, whole commits at a 
   CHECK(Read(store, Kind::kCommand) == "f/a #2 y; ");
   store.Crash();
   CHECK(Read(store, Kind::kCommand) == "f/a #1 x; ");
+}
+
+TEST_CASE("memory store: damaged records of the log are skipped, and those at its end named") {
+  MemoryStore store;
+  REQUIRE(store.Commit(std::vector<Change>{LogRecord{1, "a"}, LogRecord{2, "b"}, LogRecord{3, "c"},
+                                           LogRecord{4, "d"}},
+                       Durability::kSoon));
+  for (const uint64_t sequence : {1, 3, 4}) {
+    KeyValue raw = Encode(LogRecord{sequence, "x"});
+    raw.value.back() = static_cast<char>(raw.value.back() ^ 1);
+    store.PutRaw(raw);
+  }
+  CHECK(ReadLog(store, 0) ==
+        "DAMAGED 1; 2 b; DAMAGED 3; DAMAGED 4; last DAMAGED 4; DAMAGED 3; 2 b");
 }
 
 TEST_CASE("memory store: a damaged record is reported and skipped") {

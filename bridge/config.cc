@@ -17,9 +17,11 @@ namespace {
 
 constexpr size_t kConfigBytesMax = 65536;
 constexpr size_t kNameMax = 32;
+constexpr int64_t kLogBytesMin = 1 << 20;
+constexpr int64_t kLogDaysMax = 36500;
 
 enum class Use : uint8_t { kRequired, kOptional };
-enum class Type : uint8_t { kText, kPath, kPort };
+enum class Type : uint8_t { kText, kPath, kPort, kCount };
 
 struct Key {
   std::string_view section;
@@ -28,6 +30,7 @@ struct Key {
   Use use = Use::kRequired;
   std::string* text = nullptr;  // kText, kPath
   int* number = nullptr;        // kPort
+  int64_t* count = nullptr;     // kCount
 };
 
 std::vector<Key> KeysOf(Config& config) {
@@ -45,7 +48,49 @@ std::vector<Key> KeysOf(Config& config) {
       {"http", "port", Type::kPort, Use::kRequired, nullptr, &config.http.port},
       {"bridge", "name", Type::kText, Use::kRequired, &config.name, nullptr},
       {"log", "level", Type::kText, Use::kOptional, &config.log_level, nullptr},
+      {"log_book", "keep_bytes", Type::kCount, Use::kOptional, nullptr, nullptr,
+       &config.log_book.keep_bytes},
+      {"log_book", "keep_days", Type::kCount, Use::kOptional, nullptr, nullptr,
+       &config.log_book.keep_days},
+      {"sms", "gateway", Type::kText, Use::kOptional, &config.sms.gateway, nullptr},
+      {"sms", "contacts_dir", Type::kPath, Use::kOptional, &config.sms.contacts_dir, nullptr},
+      {"sms", "outbox_dir", Type::kPath, Use::kOptional, &config.sms.outbox_dir, nullptr},
+      {"sms", "sent_dir", Type::kPath, Use::kOptional, &config.sms.sent_dir, nullptr},
+      {"sms", "error_dir", Type::kPath, Use::kOptional, &config.sms.error_dir, nullptr},
+      {"sms", "inbox_dir", Type::kPath, Use::kOptional, &config.sms.inbox_dir, nullptr},
+      {"sms", "url", Type::kText, Use::kOptional, &config.sms.url, nullptr},
+      {"sms", "token_file", Type::kPath, Use::kOptional, &config.sms.token_file, nullptr},
   };
+}
+
+// What a key of [sms] is to a gateway.
+struct SmsKey {
+  std::string_view name;
+  std::string_view gateway;
+  Use use = Use::kRequired;
+};
+
+constexpr std::array<SmsKey, 6> kSmsKeys = {{{"outbox_dir", "gammu", Use::kRequired},
+                                             {"sent_dir", "gammu", Use::kRequired},
+                                             {"error_dir", "gammu", Use::kRequired},
+                                             {"inbox_dir", "gammu", Use::kOptional},
+                                             {"url", "http", Use::kRequired},
+                                             {"token_file", "http", Use::kRequired}}};
+
+// https://, or http:// to this machine: phone numbers and signed commands travel there.
+bool IsSafeUrl(std::string_view url) {
+  constexpr std::string_view kTls = "https://";
+  if (url.substr(0, kTls.size()) == kTls) {
+    return url.size() > kTls.size() && url[kTls.size()] != '/';
+  }
+  for (const std::string_view local : {"http://127.0.0.1", "http://[::1]", "http://localhost"}) {
+    const std::string_view rest = url.substr(std::min(url.size(), local.size()));
+    if (url.substr(0, local.size()) == local &&
+        (rest.empty() || rest.front() == ':' || rest.front() == '/')) {
+      return true;
+    }
+  }
+  return false;
 }
 
 size_t EditDistance(std::string_view a, std::string_view b) {
@@ -97,6 +142,7 @@ class Parser {
   Result<void> CheckNames(const toml::table& root, const std::vector<Key>& keys) const;
   Result<void> Read(const toml::table& root, const Key& key) const;
   Result<void> CheckValues(const toml::table& root, const Config& config) const;
+  Result<void> CheckSms(const toml::table& root, const Config::Sms& sms) const;
   static size_t LineOf(const toml::table& root, std::string_view section, std::string_view name);
 
   const std::filesystem::path path_;
@@ -159,13 +205,24 @@ Result<void> Parser::Read(const toml::table& root, const Key& key) const {
     *key.number = static_cast<int>(number->get());
     return {};
   }
+  if (key.type == Type::kCount) {
+    const auto* number = node->as_integer();
+    if (number == nullptr) {
+      return Complain(line, "'" + full + "' must be a number");
+    }
+    *key.count = number->get();
+    return {};
+  }
   const auto* text = node->as_string();
   if (text == nullptr || text->get().empty()) {
     return Complain(line, "'" + full + "' must be text in quotes, not empty");
   }
-  *key.text = key.type == Type::kPath
-                  ? (path_.parent_path() / text->get()).lexically_normal().string()
-                  : text->get();
+  if (key.type == Type::kPath) {
+    const std::filesystem::path full_path = (path_.parent_path() / text->get()).lexically_normal();
+    *key.text = (full_path.has_filename() ? full_path : full_path.parent_path()).string();
+  } else {
+    *key.text = text->get();
+  }
   return {};
 }
 
@@ -190,6 +247,48 @@ Result<void> Parser::CheckValues(const toml::table& root, const Config& config) 
     return Complain(LineOf(root, "bridge", "name"),
                     "'bridge.name' must be 1 to 32 of A-Z a-z 0-9 '-' '_'");
   }
+  if (config.log_book.keep_bytes < kLogBytesMin) {
+    return Complain(LineOf(root, "log_book", "keep_bytes"),
+                    "'log_book.keep_bytes' must be at least " + std::to_string(kLogBytesMin));
+  }
+  if (config.log_book.keep_days < 1 || config.log_book.keep_days > kLogDaysMax) {
+    return Complain(
+        LineOf(root, "log_book", "keep_days"),
+        "'log_book.keep_days' must be a number from 1 to " + std::to_string(kLogDaysMax));
+  }
+  return CheckSms(root, config.sms);
+}
+
+Result<void> Parser::CheckSms(const toml::table& root, const Config::Sms& sms) const {
+  if (sms.gateway != "gammu" && sms.gateway != "http" && sms.gateway != "none") {
+    return Complain(LineOf(root, "sms", "gateway"),
+                    "'sms.gateway' must be one of gammu, http, none");
+  }
+  for (const SmsKey& key : kSmsKeys) {
+    const bool there = root["sms"][key.name].node() != nullptr;
+    const std::string full = "'sms." + std::string(key.name) + "'";
+    if (there && key.gateway != sms.gateway) {
+      return Complain(LineOf(root, "sms", key.name), full + " is for gateway = \"" +
+                                                         std::string(key.gateway) +
+                                                         "\", this is \"" + sms.gateway + "\"");
+    }
+    if (!there && key.gateway == sms.gateway && key.use == Use::kRequired) {
+      return Complain(LineOf(root, "sms", "gateway"), full + " is missing");
+    }
+  }
+  if (sms.gateway == "gammu") {
+    std::vector<std::string> folders = {sms.outbox_dir, sms.sent_dir, sms.error_dir, sms.inbox_dir};
+    std::sort(folders.begin(), folders.end());
+    if (std::adjacent_find(folders.begin(), folders.end()) != folders.end()) {
+      return Complain(LineOf(root, "sms", "gateway"),
+                      "the folders of gammu must be different ones");
+    }
+  }
+  if (sms.gateway == "http" && !IsSafeUrl(sms.url)) {
+    return Complain(LineOf(root, "sms", "url"),
+                    "'sms.url' must begin with https://, or with http:// when the gateway is on "
+                    "this machine");
+  }
   return {};
 }
 
@@ -201,6 +300,7 @@ Result<Config> Parser::Parse(std::string_view text) {
     return Complain(error.source().begin.line, std::string(error.description()));
   }
   Config config;
+  config.sms.contacts_dir = (path_.parent_path() / config.sms.contacts_dir).string();
   const std::vector<Key> keys = KeysOf(config);
   LK_CHECK(CheckNames(root, keys));
   for (const Key& key : keys) {
@@ -243,6 +343,13 @@ Result<Config> LoadConfig(const std::filesystem::path& path) {
   if (!std::filesystem::is_directory(config.fleets_ca_dir, error)) {
     return Fail(v1::REASON_MALFORMED, path.string() + ":1: the folder " + config.fleets_ca_dir +
                                           " (fleets.ca_dir) is not there");
+  }
+  for (const std::string* folder : {&config.sms.outbox_dir, &config.sms.sent_dir,
+                                    &config.sms.error_dir, &config.sms.inbox_dir}) {
+    if (!folder->empty() && !std::filesystem::is_directory(*folder, error)) {
+      return Fail(v1::REASON_MALFORMED, path.string() + ":1: the folder " + *folder +
+                                            " of [sms] is not there: gammu-smsd needs it");
+    }
   }
   return config;
 }

@@ -30,12 +30,13 @@ class SmsSender {
   virtual void Send(const SendSms& sms) = 0;
 };
 
-// Where reports go: the intake. From any thread, never under a lock of the caller's.
+// Where reports go: the intake. From any thread; it does not call back.
 using SmsReportSink = std::function<void(SmsReport)>;
 
 inline constexpr size_t kSmsQueueMax = 256;
 inline constexpr size_t kSmsReportsKept = 4096;
 inline constexpr size_t kSmsReportTextMax = 120;
+inline constexpr size_t kSmsPostBytesMax = 4096;
 
 // Lets each report of each SMS through once and in order: sent before delivered, nothing after
 // delivered or failed. Knows the last kSmsReportsKept SMS. From any thread.
@@ -43,7 +44,8 @@ class SmsReports {
  public:
   explicit SmsReports(SmsReportSink sink) : sink_(std::move(sink)) {}
 
-  // This SMS is on its way; before that nothing is let through.
+  // This SMS is on its way; before that nothing is let through. An id that comes again is another
+  // SMS.
   void Expect(uint64_t id);
   // False: nothing of this id is known here. `text` is cut, and what cannot be printed replaced.
   bool Tell(uint64_t id, SmsReport::What what, std::string_view text);
@@ -52,6 +54,17 @@ class SmsReports {
   std::mutex mutex_;
   std::map<uint64_t, std::optional<SmsReport::What>> last_;  // under mutex_
   std::deque<uint64_t> order_;                               // under mutex_
+  const SmsReportSink sink_;
+};
+
+// What there is without a gateway: every SMS fails at once.
+class NoSms : public SmsSender {
+ public:
+  explicit NoSms(SmsReportSink sink) : sink_(std::move(sink)) {}
+
+  void Send(const SendSms& sms) override;
+
+ private:
   const SmsReportSink sink_;
 };
 
@@ -79,11 +92,12 @@ class SmsWorker : public SmsSender {
 
   virtual void Look() {}
 
-  SmsReports reports_;
+  SmsReports& reports() { return reports_; }
 
  private:
   void Loop();
 
+  SmsReports reports_;
   const Duration look_every_;
   BoundedQueue<SendSms> queue_{kSmsQueueMax};
   std::atomic<bool> stop_ = false;

@@ -149,17 +149,20 @@ const std::vector<Door>& Doors() {
       {"^(mqtt/|MQTTAsync|MQTTClient)", {"bridge/mqtt.cc", "tools/mqtt/link.cc"}},
       {"^rocksdb/", {"storage/rocksdb_store.cc"}},
       {"^openssl/", {"proto/crypto.cc", "proto/certificate.cc", "tools/ca/ca.cc"}},
-      {"^httplib\\.h", {"bridge/http.cc", "tools/latchkey/api.cc"}},
+      {"^httplib\\.h", {"bridge/http.cc", "bridge/sms_http.cc", "tools/latchkey/api.cc"}},
       {"^spdlog/", {"bridge/log.cc"}},
       {"^toml\\+\\+|^toml", {"bridge/config.cc"}},
       {"^CLI/", {"tools/latchkey/", "bridge/main.cc"}},
-      {"^nlohmann/", {"tools/latchkey/", "bridge/http.cc", "proto/token.cc"}},
+      {"^nlohmann/",
+       {"tools/latchkey/", "bridge/http.cc", "bridge/http_log.cc", "bridge/sms_http.cc",
+        "bridge/contacts_folder.cc", "proto/token.cc"}},
       {"^prometheus/", {"bridge/metrics.cc"}},
       {"^qrencode", {"tools/latchkey/qr.cc"}},
       {"^zlib", {"tools/fleet/file.cc"}},
       {"^(thread|mutex|condition_variable|shared_mutex|future)$",
        {"bridge/queue.h", "bridge/runner.h", "bridge/runner.cc", "bridge/http.cc", "bridge/mqtt.cc",
-        "bridge/main.cc", "bridge/figures.h", "tools/mqtt/link.cc", "tools/mqtt/queue.h"}},
+        "bridge/main.cc", "bridge/figures.h", "bridge/sms.h", "bridge/sms.cc", "tools/mqtt/link.cc",
+        "tools/mqtt/queue.h"}},
   };
   return doors;
 }

@@ -6,9 +6,10 @@
 //   broker/                    mosquitto.conf server.pem server.key clients_ca.pem cell.crl.pem
 //                              fleets/{fleet}.pem fleets/{fleet}.crl.pem rings.log mosquitto.db
 //   bridge/                    latchkey.toml bridge.pem bridge.key store/
+//                              contacts/{fleet}/{car}.json: number and relay key, of cars with SMS
 //   fleets/{fleet}/            ca.pem ca.key registrar/; and ca_inventory.h
-//   cars/{fleet}/{car}/        car.pem car.key memory.bin
-//   phones/{name}/             phone.key phone.json (label, pairings)
+//   cars/{fleet}/{car}/        car.pem car.key memory.bin relay.key
+//   phones/{name}/             phone.key phone.json (label, pairings) sent.json (sent_file.h)
 //   operators/{fleet}/{name}/  operator.pem operator.key
 //   run/                       logs, pid files
 #pragma once

@@ -104,6 +104,7 @@ void AddCar(CLI::App& app, Context& context) {
   CLI::App* car = app.add_subcommand("car", "Cars: add one, run the reference car, reset it");
   car->require_subcommand(1);
   AddAddAndReset(*car, context);
+  AddCarSms(*car, context);
   const auto options = std::make_shared<CarRunOptions>();
   CLI::App* run = car->add_subcommand(
       "run", "Run the reference car until Ctrl-C: parked, or replaying a recorded drive");

@@ -52,6 +52,9 @@ class ParkedCar {
   car::Memory memory_;
 };
 
+// `car sms`, car_sms.cc: adds it to the `car` subcommand.
+void AddCarSms(CLI::App& car, Context& context);
+
 // What a car said, as a line of a log; empty: nothing to print.
 std::string EventText(const car::Effect& effect);
 

@@ -58,11 +58,11 @@ constexpr auto kParked = std::to_array<Sensor>({
 
 }  // namespace
 
-void Fleet::Add(std::unique_ptr<car::CarClient> client, std::optional<Replay> replay) {
+void Fleet::Add(std::unique_ptr<car::CarClient> client, std::optional<Replay> replay, At at) {
   client->OnShown([this, index = members_.size()](const car::Effect& effect) {
     listener_({index, effect}, now_);
   });
-  members_.push_back({std::move(client), std::move(replay), {}});
+  members_.push_back({std::move(client), std::move(replay), {}, at});
 }
 
 void Fleet::Step(size_t car, const car::Input& input, const Now& now) {
@@ -87,7 +87,9 @@ void Fleet::Begin(size_t index, const Now& now) {
     std::for_each(kParked.begin(), kParked.end(), observe);
   }
   member.refresh_at = now.mono + kRefreshEvery;
-  Step(index, car::Start{}, now);
+  if (member.at == At::kAwake) {
+    Step(index, car::Start{}, now);
+  }
   if (member.replay) {
     Step(index, car::ValuesRefused{member.replay->drive().RefusedCount()}, now);
   }

@@ -37,11 +37,14 @@ class Fleet {
   Fleet& operator=(const Fleet&) = delete;
 
   // Adds a car whose link's index is size(). With a replay it drives, without one it stands parked.
-  void Add(std::unique_ptr<car::CarClient> client, std::optional<Replay> replay);
+  // One that is asleep does not connect until an SMS wakes it.
+  enum class At : uint8_t { kAwake, kAsleep };
+  void Add(std::unique_ptr<car::CarClient> client, std::optional<Replay> replay,
+           At at = At::kAwake);
 
   size_t size() const { return members_.size(); }
 
-  // All cars wake: the built-in state, then Start.
+  // The built-in state, then Start of all cars that are awake.
   void Start(const Now& now);
   void Handle(const tools::LinkEvent& event, const Now& now);
   // Everything that is due: recorded values, parked cars' refresh, the cars' own deadlines.
@@ -61,6 +64,7 @@ class Fleet {
     std::unique_ptr<car::CarClient> client;
     std::optional<Replay> replay;
     Instant refresh_at;
+    At at = At::kAwake;
   };
 
   void Begin(size_t index, const Now& now);

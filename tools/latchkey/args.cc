@@ -133,19 +133,49 @@ Result<void> AddLeg(v1::Command& command, std::string_view text, Timestamp /*now
   return {};
 }
 
-Result<void> AddDeparture(v1::Command& command, std::string_view text, Timestamp /*now*/) {
-  const std::vector<std::string_view> parts = Split(text, ',');
-  if (parts.size() > 3) {
-    return Bad(text, "a departure: 07:30[,days[,celsius]]");
+// The words of a schedule, between commas or blanks.
+std::vector<std::string_view> Words(std::string_view text) {
+  std::vector<std::string_view> words;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find_first_of(", "), text.size());
+    if (end > 0) {
+      words.push_back(text.substr(0, end));
+    }
+    text.remove_prefix(std::min(end + 1, text.size()));
   }
-  LK_TRY(const uint32_t minute, ParseMinuteOfDay(parts[0]));
+  return words;
+}
+
+// "21", "21C", "21.5°C"
+Result<double> Celsius(std::string_view text) {
+  for (const std::string_view unit : {"°C", "C", "c"}) {
+    if (text.size() > unit.size() && text.substr(text.size() - unit.size()) == unit) {
+      return Number(text.substr(0, text.size() - unit.size()));
+    }
+  }
+  return Number(text);
+}
+
+bool BeginsWithDigit(std::string_view text) {
+  return text.front() >= '0' && text.front() <= '9';
+}
+
+Result<void> AddDeparture(v1::Command& command, std::string_view text, Timestamp /*now*/) {
+  const std::vector<std::string_view> words = Words(text);
+  const bool days_said = words.size() > 1 && !BeginsWithDigit(words[1]);
+  const size_t after_days = days_said ? 2 : 1;
+  const bool celsius_said = words.size() > after_days;
+  if (words.empty() || words.size() > after_days + 1) {
+    return Bad(text, "a departure: \"07:30 mon-fri 21C\", days and degrees where they are wanted");
+  }
+  LK_TRY(const uint32_t minute, ParseMinuteOfDay(words[0]));
   uint32_t days = 0;
   double celsius = 0;
-  if (parts.size() > 1) {
-    LK_TRY(days, ParseDays(parts[1]));
+  if (days_said) {
+    LK_TRY(days, ParseDays(words[1]));
   }
-  if (parts.size() > 2) {
-    LK_TRY(celsius, Number(parts[2]));
+  if (celsius_said) {
+    LK_TRY(celsius, Celsius(words[after_days]));
   }
   v1::Departure& departure = *command.mutable_departure_schedule()->add_departures();
   departure.set_minute_of_day(minute);
@@ -155,10 +185,11 @@ Result<void> AddDeparture(v1::Command& command, std::string_view text, Timestamp
 }
 
 Result<void> AddWindow(v1::Command& command, std::string_view text, Timestamp /*now*/) {
-  const std::vector<std::string_view> parts = Split(text, ',');
-  const std::vector<std::string_view> ends = Split(parts[0], '-');
+  const std::vector<std::string_view> parts = Words(text);
+  const std::vector<std::string_view> ends =
+      parts.empty() ? std::vector<std::string_view>() : Split(parts[0], '-');
   if (parts.size() > 2 || ends.size() != 2) {
-    return Bad(text, "a window: 22:00-06:00[,days]");
+    return Bad(text, "a window: \"22:00-06:00 daily\"; without days it is daily");
   }
   LK_TRY(const uint32_t start, ParseMinuteOfDay(ends[0]));
   LK_TRY(const uint32_t end, ParseMinuteOfDay(ends[1]));
@@ -170,6 +201,15 @@ Result<void> AddWindow(v1::Command& command, std::string_view text, Timestamp /*
   window.set_start_minute(start);
   window.set_end_minute(end);
   window.set_weekdays(days);
+  return {};
+}
+
+Result<void> SetCancelled(v1::Command& command, std::string_view text, Timestamp /*now*/) {
+  const std::optional<CommandId> id = CommandId::FromText(text);
+  if (!id) {
+    return Bad(text, "the id of a command, as `latchkey phone commands` lists it");
+  }
+  command.mutable_cancel()->set_command_id(id->ToBytes());
   return {};
 }
 
@@ -191,12 +231,13 @@ const std::vector<Argument>& Arguments() {
       {"climate_on", "minutes", "N", false,
        Take<uint32_t>(ParseWhole,
                       [](v1::Command& c, uint32_t v) { c.mutable_climate_on()->set_minutes(v); })},
-      {"departure_schedule", "departure", "07:30[,mon-fri[,21]] (repeat; none: clear)", false,
+      {"departure_schedule", "departure", "\"07:30 [mon-fri] [21C]\" (repeat; none: clear)", false,
        AddDeparture},
       {"charge_limit", "percent", "N", true,
        Take<uint32_t>(ParseWhole, [](v1::Command& c,
                                      uint32_t v) { c.mutable_charge_limit()->set_percent(v); })},
-      {"charge_schedule", "window", "22:00-06:00[,daily] (repeat; none: clear)", false, AddWindow},
+      {"charge_schedule", "window", "\"22:00-06:00 [daily]\" (repeat; none: clear)", false,
+       AddWindow},
       {"send_destination", "leg", "LAT,LON[,NAME[,drive|walk|transit|cycle]] (repeat)", true,
        AddLeg},
       {"install_app", "app_id", "ID", true,
@@ -228,6 +269,7 @@ const std::vector<Argument>& Arguments() {
        TakeText([](v1::Command& c) { return c.mutable_remove_key()->mutable_key_id(); })},
       {"privacy_mode", "enabled", "true|false", true,
        Take<bool>(YesNo, [](v1::Command& c, bool v) { c.mutable_privacy_mode()->set_enabled(v); })},
+      {"cancel", "command_id", "ID", true, SetCancelled},
   };
   return table;
 }

@@ -45,9 +45,17 @@ TEST_CASE("args: arguments become the action's fields, anything else is refused"
       {"charge-limit", {}, "REASON_MALFORMED"},
       {"charge-limit", {"percent=80"}, "allowed"},
       {"departure-schedule", {"departure=07:30,mon-fri,21"}, "allowed"},
+      {"departure-schedule", {"departure=07:30 mo-fr 21C"}, "allowed"},
+      {"departure-schedule", {"departure=07:30 21.5°C"}, "allowed"},
       {"departure-schedule", {"departure=25:00"}, "REASON_MALFORMED"},
+      {"departure-schedule", {"departure="}, "REASON_MALFORMED"},
+      {"departure-schedule", {"departure=07:30 mon 21 22"}, "REASON_MALFORMED"},
+      {"departure-schedule", {"departure=07:30 mon warm"}, "REASON_MALFORMED"},
+      {"departure-schedule", {"departure=07:30 C"}, "REASON_MALFORMED"},
       {"departure-schedule", {}, "allowed"},
       {"charge-schedule", {"window=22:00-06:00,daily"}, "allowed"},
+      {"charge-schedule", {"window=22:00-06:00 sa+su"}, "allowed"},
+      {"charge-schedule", {"window="}, "REASON_MALFORMED"},
       {"charge-schedule", {"window=22:00"}, "REASON_MALFORMED"},
       {"charge-schedule", {"window=22:00-06:00,someday"}, "REASON_MALFORMED"},
       {"send-destination", {"leg=48.1,11.5,Office,drive", "leg=48.2,11.6"}, "allowed"},
@@ -59,6 +67,9 @@ TEST_CASE("args: arguments become the action's fields, anything else is refused"
       {"add-key", {"key=" + key, "role=king"}, "REASON_MALFORMED"},
       {"remove-key", {"key_id=abcdefghijklmnopqrstuv"}, "allowed"},
       {"install-app", {"app_id=org.example.app", "version=1.2"}, "allowed"},
+      {"cancel", {"command_id=01a1fe6f-84cd-7bfa-958b-d1c09cb29acb"}, "allowed"},
+      {"cancel", {"command_id=01a1fe6f"}, "REASON_MALFORMED"},
+      {"cancel", {}, "REASON_MALFORMED"},
       {"privacy-mode", {"enabled=true"}, "allowed"},
       {"privacy-mode", {"enabled=perhaps"}, "REASON_MALFORMED"},
       {"privacy-mode", {"enabled"}, "REASON_MALFORMED"},
@@ -74,6 +85,15 @@ TEST_CASE("args: schedules, legs and keys keep what was written") {
       MakeAction("departure-schedule", {"departure=07:30,mon-fri,21"}, testing::kNow).value();
   CHECK(departure.departure_schedule().departures(0).minute_of_day() == 450);
   CHECK(departure.departure_schedule().departures(0).weekdays() == 0x1f);
+  const v1::Command said =
+      MakeAction("departure-schedule", {"departure=07:05  tu+sun, 21.5C", "departure=23:59 16"},
+                 testing::kNow)
+          .value();
+  CHECK(said.departure_schedule().departures(0).minute_of_day() == 425);
+  CHECK(said.departure_schedule().departures(0).weekdays() == 0x42);
+  CHECK(said.departure_schedule().departures(0).target_temperature() == 21.5F);
+  CHECK(said.departure_schedule().departures(1).weekdays() == 0);
+  CHECK(said.departure_schedule().departures(1).target_temperature() == 16);
   const v1::Command window =
       MakeAction("charge-schedule", {"window=22:00-06:00,sat+mon"}, testing::kNow).value();
   CHECK(window.charge_schedule().windows(0).start_minute() == 1320);

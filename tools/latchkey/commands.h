@@ -9,7 +9,8 @@ class App;
 
 namespace latchkey::cli {
 
-// Global options and the exit code: 0 done, 1 refused or failed, 2 usage, 3 timed out waiting.
+// Global options and the exit code: 0 done, 1 refused or failed, 2 usage, 3 timed out waiting; for
+// commands to cars also 4 and 5 (receipts.h).
 struct Context {
   std::filesystem::path data;  // --data, LATCHKEY_DATA, else ~/.latchkey
   bool json = false;           // --json
@@ -27,6 +28,7 @@ void AddPhone(CLI::App& app, Context& context);      // phone.cc: all of `phone`
 void AddOperator(CLI::App& app, Context& context);   // operator.cc: operator add
 void AddCa(CLI::App& app, Context& context);         // ca.cc: ca list, revoke, crl, serve
 void AddTap(CLI::App& app, Context& context);        // tap.cc
+void AddLog(CLI::App& app, Context& context);        // log.cc: show, follow, export, verify
 void AddStatus(CLI::App& app, Context& context);     // status.cc
 
 }  // namespace latchkey::cli

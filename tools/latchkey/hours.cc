@@ -35,9 +35,12 @@ tl::unexpected<Error> Bad(std::string_view value, std::string_view wanted) {
 }
 
 std::optional<size_t> Day(std::string_view text) {
-  const auto* found = std::find(kDays.begin(), kDays.end(), text);
-  return found == kDays.end() ? std::nullopt
-                              : std::optional(static_cast<size_t>(found - kDays.begin()));
+  for (size_t day = 0; day < kDays.size(); ++day) {
+    if (text == kDays[day] || text == kDays[day].substr(0, 2)) {
+      return day;
+    }
+  }
+  return std::nullopt;
 }
 
 int Turned(int minute, int by) {

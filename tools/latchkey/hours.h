@@ -23,8 +23,8 @@ Result<uint32_t> ParseWhole(std::string_view text);
 // "07:30" -> 450. Error REASON_MALFORMED.
 Result<uint32_t> ParseMinuteOfDay(std::string_view text);
 
-// "daily", "once" (0), "mon-fri", "sat+sun", "fri-mon" -> bit 0 Monday to bit 6 Sunday. Error
-// REASON_MALFORMED.
+// "daily", "once" (0), "mon-fri", "sat+sun", "fri-mon", "mo-fr" -> bit 0 Monday to bit 6 Sunday; a
+// day may be cut after two letters. Error REASON_MALFORMED.
 Result<uint32_t> ParseDays(std::string_view text);
 
 // A moment: "2h" or "3d" from `now`, or a date, "2026-12-01", "2026-12-01T08:00[:00]" in local

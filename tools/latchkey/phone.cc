@@ -254,6 +254,7 @@ void AddPhone(CLI::App& app, Context& context) {
 
   AddPhoneWatch(*phone, context);
   AddPhoneSend(*phone, context);
+  AddPhoneCancel(*phone, context);
   AddPhoneShare(*phone, context);
   AddPhoneAccept(*phone, context);
   AddPhoneKeys(*phone, context);

@@ -15,6 +15,7 @@
 namespace latchkey::cli {
 
 void AddPhoneSend(CLI::App& phone, Context& context);    // phone_send.cc
+void AddPhoneCancel(CLI::App& phone, Context& context);  // phone_cancel.cc: cancel, commands
 void AddPhoneWatch(CLI::App& phone, Context& context);   // phone_watch.cc
 void AddPhoneShare(CLI::App& phone, Context& context);   // phone_share.cc: key, share
 void AddPhoneAccept(CLI::App& phone, Context& context);  // phone_accept.cc

@@ -217,7 +217,7 @@ void Remove(Context& context, const RemoveOptions& options) {
     Complain(context, outcome.error(), exit_code(outcome.error()));
     return;
   }
-  if (ExitCode(outcome->state) != 0) {
+  if (ExitCode(*outcome) != 0) {
     Complain(context, {outcome->reason, "not removed: " + Printable(outcome->text)});
     return;
   }

@@ -1,4 +1,5 @@
-// latchkey phone send: one command, every receipt with its time.
+// latchkey phone send: one command, every receipt with its time; or on with one that an earlier run
+// sent.
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,18 +11,17 @@
 #include "proto/command.h"
 #include "proto/crypto.h"
 #include "tools/latchkey/args.h"
-#include "tools/latchkey/hours.h"
 #include "tools/latchkey/phone_commands.h"
+#include "tools/latchkey/phone_outcome.h"
 #include "tools/latchkey/receipts.h"
-#include "tools/latchkey/rights.h"
-#include "tools/latchkey/session.h"
+#include "tools/latchkey/sent_file.h"
 #include "tools/latchkey/show.h"
 
 namespace latchkey::cli {
 
 namespace {
 
-constexpr int kTimedOut = 3;
+constexpr int kUsage = 2;
 constexpr size_t kIdRandomBytes = 10;
 
 struct SendOptions {
@@ -29,129 +29,128 @@ struct SendOptions {
   std::string car;
   std::string action;
   std::vector<std::string> args;
+  std::vector<std::string> departures;
+  std::vector<std::string> windows;
+  std::vector<std::string> legs;
   std::string lives;
   std::string timeout;
+  std::string resume;
+  std::string mqtt = "5";
   bool wait = false;
 };
 
-// What Run waits for, seen effect by effect.
-class Watcher {
- public:
-  Watcher(const Context& context, const tools::Phone& phone, Report& report, bool wait)
-      : context_(context), phone_(phone), report_(report), wait_(wait) {}
-
-  bool operator()(const tools::Phone::Effect& effect) {
-    if (const auto* began = std::get_if<tools::Phone::Began>(&effect)) {
-      report_.Began(*began);
-    } else if (const auto* receipt = std::get_if<tools::Phone::Receipt>(&effect)) {
-      report_.Receipt(*receipt);
-      return receipt->final || !wait_;
-    } else if (const auto* failure = std::get_if<tools::Phone::Failed>(&effect)) {
-      // Only the lane of receipts is needed to send; other refused filters do not matter here.
-      if (!failed &&
-          (failure->filter.empty() || failure->filter.find("/receipt/") != std::string::npos)) {
-        failed = *failure;
-      }
-      return failed.has_value();
-    } else if (std::holds_alternative<tools::Phone::Learned>(effect)) {
-      learned = true;
-    } else if (const auto* change = std::get_if<tools::Phone::RingChanged>(&effect)) {
-      SayRingChange(context_, *change, phone_.id());
-    }
-    return false;
+// Nothing for an empty text.
+Result<std::optional<Duration>> Optional(const std::string& text) {
+  if (text.empty()) {
+    return std::optional<Duration>();
   }
-
-  std::optional<tools::Phone::Failed> failed;
-  bool learned = false;
-
- private:
-  const Context& context_;
-  const tools::Phone& phone_;
-  Report& report_;
-  bool wait_;
-};
-
-// Why the key does not work at this moment by the ring this phone knows; empty: it should.
-std::string ClosedText(const tools::Phone& phone) {
-  const Timestamp now = ReadClocks().wall;
-  const tools::Pairing& pairing = phone.cars().begin()->second.pairing;
-  const RingKey* mine = pairing.ring.Find(phone.id());
-  return mine == nullptr || CheckWindow(*mine, now).allowed()
-             ? ""
-             : "this phone's key to car " + pairing.ref.ToText() + " is valid only " +
-                   TimesText(*mine, UtcOffsetMinutes(now)) + ": wait, or ask an owner to change it";
+  LK_TRY(const Duration length, ParseDuration(text));
+  return std::optional<Duration>(length);
 }
 
-// What the sending came to.
-struct Ending {
-  const Report& report;
-  const Watcher& watcher;
-  const Session& session;
-  Session::End end;
-};
-
-void Finish(Context& context, const SendOptions& options, const tools::Phone& phone,
-            const Ending& ending) {
-  const auto& [report, watcher, session, end] = ending;
-  if (end == Session::End::kRefused) {
-    Complain(context, session.error());
-  } else if (end == Session::End::kTimeout) {
-    Complain(context,
-             {v1::REASON_EXPIRED,
-              "no " + std::string(options.wait ? "final " : "") + "receipt within " +
-                  options.timeout + "; the command may still act until it expires" +
-                  (session.trouble().empty() ? "" : " (last trouble: " + session.trouble() + ")")},
-             kTimedOut);
-  } else if (report.state() != v1::RECEIPT_STATE_UNSPECIFIED) {
-    context.exit_code = ExitCode(report.state());
-  } else if (watcher.failed) {
-    const int code = watcher.failed->broker_reason;
-    const std::string closed = ClosedText(phone);
-    Complain(context, {watcher.failed->error.reason,
-                       "not sent: " + (closed.empty() ? watcher.failed->error.text : closed) +
-                           (code != 0 ? " (the broker says " + ReasonCodeText(code) + ")" : "")});
+std::vector<std::string> AllArgs(const SendOptions& options) {
+  std::vector<std::string> args = options.args;
+  for (const auto& [name, values] :
+       {std::pair("departure=", &options.departures), std::pair("window=", &options.windows),
+        std::pair("leg=", &options.legs)}) {
+    for (const std::string& value : *values) {
+      args.push_back(name + value);
+    }
   }
+  return args;
+}
+
+void Finish(Context& context, const Followed& followed) {
+  if (followed.end == Followed::End::kOutcome) {
+    context.exit_code = ExitCode(followed.outcome);
+  }
+}
+
+void Resume(Context& context, const SendOptions& options, std::optional<Duration> timeout) {
+  const Result<std::vector<SentCommand>> sent =
+      SentFile(Folder(context.data), options.name).Read(ReadClocks().wall);
+  const Result<SentCommand> command =
+      sent ? FindSent(*sent, options.resume)
+           : Result<SentCommand>(tl::unexpected<Error>(sent.error()));
+  if (!command) {
+    Complain(context, command.error());
+    return;
+  }
+  if (command->ended()) {
+    // Nobody needs to be asked. What it means is the same as when it was heard.
+    const Outcome outcome = MakeOutcome(command->ref, command->id, command->state, command->reason,
+                                        command->state_at, v1::RECEIPT_SOURCE_UNSPECIFIED);
+    Say(command->action + " to " + command->ref.ToText() + " is over: " +
+        std::string(ToText(outcome.state)) + (outcome.text.empty() ? "" : ": " + outcome.text));
+    context.exit_code = ExitCode(outcome);
+    return;
+  }
+  Result<std::unique_ptr<Talk>> talk =
+      OpenTalk(context, options.name, command->ref.ToText(), "send");
+  if (!talk) {
+    Complain(context, talk.error());
+    return;
+  }
+  const FollowOptions follow{options.name, command->action, Follow::kOutcome, timeout,
+                             options.mqtt};
+  Finish(context, FollowCommand(context, **talk, follow,
+                                tools::Phone::Resume{command->ref, command->wire, command->state}));
 }
 
 void Send(Context& context, const SendOptions& options) {
-  Result<v1::Command> action = MakeAction(options.action, options.args, ReadClocks().wall);
-  if (!action) {
-    Complain(context, action.error(), 2);
+  const Result<std::optional<Duration>> lifetime = Optional(options.lives);
+  const Result<std::optional<Duration>> timeout = Optional(options.timeout);
+  if (!lifetime || !timeout) {
+    Complain(context, !lifetime ? lifetime.error() : timeout.error(), kUsage);
     return;
   }
-  std::optional<Duration> lifetime;
-  std::optional<Duration> timeout;
-  for (const auto& [text, into] :
-       {std::pair(&options.lives, &lifetime), std::pair(&options.timeout, &timeout)}) {
-    if (!text->empty()) {
-      const Result<Duration> read = ParseDuration(*text);
-      if (!read) {
-        Complain(context, read.error(), 2);
-        return;
-      }
-      *into = *read;
-    }
+  if (!options.resume.empty()) {
+    Resume(context, options, *timeout);
+    return;
+  }
+  if (options.car.empty() || options.action.empty()) {
+    Complain(context,
+             {v1::REASON_MALFORMED, "write phone, car and action, or phone and --resume ID"},
+             kUsage);
+    return;
+  }
+  Result<v1::Command> action = MakeAction(options.action, AllArgs(options), ReadClocks().wall);
+  if (!action) {
+    Complain(context, action.error(), kUsage);
+    return;
   }
   Result<std::unique_ptr<Talk>> talk = OpenTalk(context, options.name, options.car, "send");
   if (!talk) {
     Complain(context, talk.error());
     return;
   }
-  tools::Phone& phone = (*talk)->phone;
-  Report report(context, ActionName(options.action));
-  Watcher watcher(context, phone, report, options.wait);
-  Session session(phone, (*talk)->link,
-                  [&watcher](const tools::Phone::Effect& effect) { return watcher(effect); });
-  const CarRef ref = phone.cars().begin()->first;
-  session.Do(tools::Phone::Send{ref, std::move(*action), lifetime, RandomBytes(kIdRandomBytes)});
-  const Session::End end = session.Run(timeout);
-  if (watcher.learned) {
-    const Result<void> saved = SaveTalk(context, **talk);
-    if (!saved) {
-      Complain(context, saved.error());
-    }
-  }
-  Finish(context, options, phone, {report, watcher, session, end});
+  const CarRef ref = (*talk)->phone.cars().begin()->first;
+  const FollowOptions follow{options.name, ActionName(options.action),
+                             options.wait ? Follow::kOutcome : Follow::kFirst, *timeout,
+                             options.mqtt};
+  Finish(context, FollowCommand(context, **talk, follow,
+                                tools::Phone::Send{ref, std::move(*action), *lifetime,
+                                                   RandomBytes(kIdRandomBytes)}));
+}
+
+void AddActionOptions(CLI::App& send, SendOptions& options) {
+  send.add_option("--arg", options.args, "key=value, repeated; see below")
+      ->take_all()
+      ->allow_extra_args(false);
+  send.add_option("--departure", options.departures,
+                  "Of departure-schedule, repeated: \"07:30 mon-fri 21C\"; without days once, at "
+                  "the next such time; by the car's clock")
+      ->take_all()
+      ->allow_extra_args(false);
+  send.add_option("--window", options.windows,
+                  "Of charge-schedule, repeated: \"22:00-06:00 daily\", \"10:00-12:00 sat+sun\"")
+      ->take_all()
+      ->allow_extra_args(false);
+  send.add_option("--leg", options.legs,
+                  "Of send-destination, repeated, in order of travel: \"LAT,LON,NAME,MODE\"; mode "
+                  "drive, walk, transit or cycle")
+      ->take_all()
+      ->allow_extra_args(false);
 }
 
 }  // namespace
@@ -160,20 +159,33 @@ void AddPhoneSend(CLI::App& phone, Context& context) {
   CLI::App* send = phone.add_subcommand("send", "Send a command and print its receipts");
   const auto options = std::make_shared<SendOptions>();
   send->add_option("NAME", options->name, "The phone")->required();
-  send->add_option("CAR", options->car, "The car: demo-car, or demo/demo-car")->required();
-  send->add_option("ACTION", options->action, "What to do; see below")->required();
-  send->add_option("--arg", options->args, "key=value, repeated; see below")
-      ->take_all()
-      ->allow_extra_args(false);
+  send->add_option("CAR", options->car, "The car: demo-car, or demo/demo-car");
+  send->add_option("ACTION", options->action, "What to do; see below");
+  AddActionOptions(*send, *options);
   send->add_option("--lives", options->lives,
                    "The command expires after this (default: the longest its class may, 30s for "
                    "what opens or signals)");
-  send->add_flag("--wait", options->wait, "Wait for the final receipt, not only the first");
+  send->add_flag("--wait,!--no-wait", options->wait,
+                 "Wait for the outcome, not only for the first receipt (default: --no-wait)");
   send->add_option("--timeout", options->timeout, "Stop waiting after this (exit code 3)");
+  send->add_option("--resume", options->resume,
+                   "Instead of car and action: go on with the command that has this id, as "
+                   "`latchkey phone commands` lists it, until its outcome");
+  send->add_option("--mqtt", options->mqtt, "Protocol")
+      ->check(CLI::IsMember({"5", "3.1.1"}))
+      ->capture_default_str();
   send->footer(
       "Examples:\n  latchkey phone send anna demo-car lock --wait\n"
-      "  latchkey phone send anna demo-car climate-on --arg target_temperature=21\n\n" +
-      ActionsText() + "\nExit codes: 0 done (or received), 1 anything else, 3 timed out.");
+      "  latchkey phone send anna demo-car climate-on --arg target_temperature=21\n"
+      "  latchkey phone send anna demo-car departure-schedule --departure \"07:30 mon-fri 21C\"\n"
+      "  latchkey phone send anna demo-car charge-schedule --window \"22:00-06:00 daily\"\n"
+      "  latchkey phone send anna demo-car send-destination --leg \"48.14,11.56,Station,drive\" "
+      "--leg \"48.1,11.6,Museum,walk\"\n"
+      "  latchkey phone send anna --resume 01a1fe6f\n\n" +
+      ActionsText() +
+      "\nExit codes: 0 done, or received with --no-wait; 1 refused or failed; 2 usage; 3 stopped "
+      "waiting, it\nmay still act; 4 it has not acted and will not: expired, superseded or taken "
+      "back; 5 whether it has\nacted is not known: look at the car.");
   send->callback([&context, options] { Send(context, *options); });
 }
 

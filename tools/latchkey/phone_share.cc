@@ -170,7 +170,7 @@ void Share(Context& context, const ShareOptions& options) {
              outcome.error().reason == v1::REASON_EXPIRED ? kTimedOut : 1);
     return;
   }
-  context.exit_code = ExitCode(outcome->state);
+  context.exit_code = ExitCode(*outcome);
   if (context.exit_code != 0) {
     Complain(context, {outcome->reason, "not shared: " + Printable(outcome->text)});
     return;

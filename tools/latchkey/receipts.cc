@@ -28,13 +28,16 @@ Report::Report(Context& context, std::string action)
 
 void Report::Began(const tools::Phone::Began& began) {
   const Timestamp now = ReadClocks().wall;
-  expires_at_ = began.expires_at;
+  expires_at_ = began.cancels ? expires_at_ : began.expires_at;
   if (context_.json) {
     nlohmann::ordered_json json = {{"event", "sent"},
                                    {"car", began.ref.ToText()},
                                    {"action", action_},
                                    {"command_id", began.id.ToText()},
                                    {"at_ms", now.ms}};
+    if (began.cancels) {
+      json["cancels"] = began.cancels->ToText();
+    }
     if (began.expires_at) {
       json["expires_at_ms"] = began.expires_at->ms;
     }
@@ -42,6 +45,11 @@ void Report::Began(const tools::Phone::Began& began) {
     return;
   }
   const bool far = began.expires_at && *began.expires_at - now > std::chrono::hours(12);
+  if (began.cancels) {
+    Say(ClockText(now) + "            take back " + action_ + " to " + began.ref.ToText() +
+        ", id " + began.cancels->ToText());
+    return;
+  }
   Say(ClockText(now) + "            " + action_ + " to " + began.ref.ToText() + ", id " +
       began.id.ToText() +
       (began.expires_at
@@ -50,25 +58,31 @@ void Report::Began(const tools::Phone::Began& began) {
 }
 
 void Report::Receipt(const tools::Phone::Receipt& receipt) {
-  outcome_ = receipt.outcome;
+  if (!receipt.cancels) {
+    outcome_ = receipt.outcome;
+  }
+  const Outcome& outcome = receipt.outcome;
   const Timestamp now = ReadClocks().wall;
-  const char* by = outcome_.source == v1::RECEIPT_SOURCE_CAR      ? "car"
-                   : outcome_.source == v1::RECEIPT_SOURCE_BRIDGE ? "bridge"
-                                                                  : "phone";
+  const char* by = outcome.source == v1::RECEIPT_SOURCE_CAR      ? "car"
+                   : outcome.source == v1::RECEIPT_SOURCE_BRIDGE ? "bridge"
+                                                                 : "phone";
   if (context_.json) {
     nlohmann::ordered_json json = {{"event", "receipt"},
-                                   {"command_id", outcome_.command_id.ToText()},
-                                   {"state", ToText(outcome_.state)},
+                                   {"command_id", outcome.command_id.ToText()},
+                                   {"state", ToText(outcome.state)},
                                    {"by", by},
                                    {"elapsed_ms", receipt.elapsed.count()},
                                    {"at_ms", now.ms},
-                                   {"said_at_ms", outcome_.at.ms},
+                                   {"said_at_ms", outcome.at.ms},
                                    {"final", receipt.final}};
-    if (outcome_.reason != v1::REASON_UNSPECIFIED) {
-      json["reason"] = FactsOf(outcome_.reason).word;
-      json["text"] = outcome_.text;
-      json["may_have_acted"] = outcome_.may_have_acted;
-      json["retry_can_help"] = outcome_.retry_can_help;
+    if (receipt.cancels) {
+      json["cancels"] = receipt.cancels->ToText();
+    }
+    if (outcome.reason != v1::REASON_UNSPECIFIED) {
+      json["reason"] = FactsOf(outcome.reason).word;
+      json["text"] = outcome.text;
+      json["may_have_acted"] = outcome.may_have_acted;
+      json["retry_can_help"] = outcome.retry_can_help;
     }
     if (receipt.broker_reason != 0) {
       json["broker_reason_code"] = receipt.broker_reason;
@@ -79,10 +93,10 @@ void Report::Receipt(const tools::Phone::Receipt& receipt) {
   std::array<char, 32> elapsed{};
   static_cast<void>(std::snprintf(elapsed.data(), elapsed.size(), "%+8lld ms",
                                   static_cast<long long>(receipt.elapsed.count())));
-  std::string line = ClockText(now) + elapsed.data() + "  " + std::string(ToText(outcome_.state)) +
-                     "  (" + by + ")";
-  if (outcome_.reason != v1::REASON_UNSPECIFIED) {
-    line += "  " + std::string(FactsOf(outcome_.reason).word) + ": " + Printable(outcome_.text);
+  std::string line = ClockText(now) + elapsed.data() + "  " + (receipt.cancels ? "cancel: " : "") +
+                     std::string(ToText(outcome.state)) + "  (" + by + ")";
+  if (outcome.reason != v1::REASON_UNSPECIFIED) {
+    line += "  " + std::string(FactsOf(outcome.reason).word) + ": " + Printable(outcome.text);
   }
   if (receipt.broker_reason != 0) {
     line += " [the broker's PUBACK says " + ReasonCodeText(receipt.broker_reason) + "]";
@@ -90,10 +104,35 @@ void Report::Receipt(const tools::Phone::Receipt& receipt) {
   Say(line);
 }
 
-int ExitCode(v1::ReceiptState state) {
-  const bool good = state == v1::RECEIPT_STATE_DONE || state == v1::RECEIPT_STATE_HELD ||
-                    state == v1::RECEIPT_STATE_DELIVERED;
-  return good ? 0 : 1;
+int ExitCode(const Outcome& outcome) {
+  switch (outcome.state) {
+    case v1::RECEIPT_STATE_DONE:
+    case v1::RECEIPT_STATE_HELD:
+    case v1::RECEIPT_STATE_DELIVERED:
+      return kExitDone;
+    case v1::RECEIPT_STATE_EXPIRED:
+    case v1::RECEIPT_STATE_SUPERSEDED:
+    case v1::RECEIPT_STATE_CANCELLED:
+      return outcome.may_have_acted ? kExitUnknown : kExitUnused;
+    case v1::RECEIPT_STATE_FAILED:
+      return outcome.reason == v1::REASON_OUTCOME_UNKNOWN ? kExitUnknown : kExitRefused;
+    case v1::RECEIPT_STATE_REFUSED:
+      return outcome.may_have_acted ? kExitUnknown : kExitRefused;
+    case v1::RECEIPT_STATE_UNSPECIFIED:
+    case v1::ReceiptState_INT_MIN_SENTINEL_DO_NOT_USE_:
+    case v1::ReceiptState_INT_MAX_SENTINEL_DO_NOT_USE_:
+      break;
+  }
+  return kExitRefused;
+}
+
+int CancelExitCode(const Outcome& target) {
+  const bool acted =
+      target.state == v1::RECEIPT_STATE_DONE || target.state == v1::RECEIPT_STATE_FAILED;
+  if (acted && target.reason != v1::REASON_OUTCOME_UNKNOWN) {
+    return kExitRefused;
+  }
+  return target.may_have_acted || acted ? kExitUnknown : kExitDone;
 }
 
 void SayRingChange(const Context& context, const tools::Phone::RingChanged& change,

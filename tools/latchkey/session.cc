@@ -16,6 +16,7 @@ namespace {
 constexpr Duration kRetryFirst = std::chrono::milliseconds(250);
 constexpr Duration kRetryMax = std::chrono::seconds(5);
 constexpr Duration kIdle = std::chrono::seconds(1);
+constexpr Duration kLookForStop = std::chrono::milliseconds(200);
 constexpr Duration kTokenLifetime = std::chrono::minutes(10);
 
 // May the broker think otherwise soon? MQTT 5: unavailable, busy; MQTT 3.1.1: unavailable.
@@ -118,7 +119,6 @@ void Session::On(const tools::LinkEvent& event) {
 Session::End Session::Run(std::optional<Duration> timeout) {
   const Instant begin = ReadClocks().mono;
   Instant idle_at = begin + kIdle;
-  end_.reset();
   if (!begun_) {
     begun_ = true;
     connect_at_ = begin;
@@ -137,13 +137,16 @@ Session::End Session::Run(std::optional<Duration> timeout) {
     if (timeout && now - begin >= *timeout) {
       return End::kTimeout;
     }
+    if (stop_ && stop_()) {
+      return End::kStopped;
+    }
     if (now >= idle_at) {
       idle_at = now + kIdle;
       if (idle_) {
         idle_();
       }
     }
-    Duration wait = idle_at - now;
+    Duration wait = stop_ ? std::min(idle_at - now, kLookForStop) : idle_at - now;
     if (due) {
       wait = std::min(wait, *due - now);
     }
@@ -158,7 +161,9 @@ Session::End Session::Run(std::optional<Duration> timeout) {
       On(*event);
     }
   }
-  return *end_;
+  const End end = *end_;
+  end_.reset();
+  return end;
 }
 
 tools::LinkOptions PhoneLink(const PrivateKey& key, const std::string& host, int port,

@@ -22,6 +22,7 @@ class Session {
     kFenced,   // everything the broker had retained has arrived
     kTimeout,  // the deadline came first
     kRefused,  // the broker refuses this client; error() says why
+    kStopped,  // StopWhen said so
   };
 
   // Sees every effect that is not a message to send. True: what was waited for has happened.
@@ -33,9 +34,13 @@ class Session {
   // subscription asked for after them comes after them. Empty: no fence.
   void FenceWith(std::string filter) { fence_ = std::move(filter); }
 
+  // Asked five times a second: true ends the run with kStopped. For signals.
+  void StopWhen(std::function<bool()> stop) { stop_ = std::move(stop); }
+
   // Called about once a second while nothing else happens.
   void OnIdle(std::function<void()> idle) { idle_ = std::move(idle); }
 
+  // What the handler says to it ends the next Run.
   void Do(const tools::Phone::Input& input);
   // May be called again after its end: the connection stays.
   End Run(std::optional<Duration> timeout);
@@ -55,6 +60,7 @@ class Session {
   tools::Phone& phone_;
   Handler handler_;
   std::function<void()> idle_;
+  std::function<bool()> stop_;
   std::string fence_;
   std::deque<bool> asked_;  // subscriptions without answer; true: the fence
   tools::Inbox inbox_;

@@ -128,7 +128,7 @@ void Phone::On(const Published& input, const Now& now, Effects& out) {
   receipt.outcome.may_have_acted = open.sends > 1;
   receipt.broker_reason = input.reason_code;
   receipt.elapsed = now.mono - open.started;
-  Close(id, std::move(receipt), out);
+  Close(id, std::move(receipt), now, out);
 }
 
 void Phone::On(const Arrived& input, const Now& now, Effects& out) {
@@ -174,22 +174,13 @@ void Phone::On(const Arrived& input, const Now& now, Effects& out) {
 }
 
 void Phone::On(const Send& input, const Now& now, Effects& out) {
-  const auto fail = [&](Error error) {
-    out.emplace_back(Failed{input.ref, std::move(error), 0, {}});
-  };
   const ActionFacts* action = FindAction(static_cast<int>(input.action.action_case()));
   if (action == nullptr) {
-    fail({v1::REASON_UNKNOWN_ACTION, "the command has no action"});
+    out.emplace_back(
+        Failed{input.ref, {v1::REASON_UNKNOWN_ACTION, "the command has no action"}, 0, {}});
     return;
   }
-  const CarView* car = Find(input.ref);
-  if (car == nullptr) {
-    fail({v1::REASON_NOT_ON_RING,
-          "this phone is not paired with car " + input.ref.ToText() + ": pair first"});
-    return;
-  }
-  if (open_.size() >= limits_.open_commands_max) {
-    fail({v1::REASON_FULL, "too many commands wait for their receipts: wait for some to end"});
+  if (!HasRoom(input.ref, out)) {
     return;
   }
   CommandRequest request;
@@ -202,17 +193,45 @@ void Phone::On(const Send& input, const Now& now, Effects& out) {
     request.expires_at = now.wall + *lifetime;
   }
   request.action = input.action;
+  Begin(std::move(request), std::nullopt, now, out);
+}
+
+// May one more command to this car be open?
+bool Phone::HasRoom(const CarRef& ref, Effects& out) const {
+  if (Find(ref) == nullptr) {
+    out.emplace_back(Failed{ref,
+                            {v1::REASON_NOT_ON_RING,
+                             "this phone is not paired with car " + ref.ToText() + ": pair first"},
+                            0,
+                            {}});
+    return false;
+  }
+  if (open_.size() >= limits_.open_commands_max) {
+    out.emplace_back(
+        Failed{ref,
+               {v1::REASON_FULL, "too many commands wait for their receipts: wait for some to end"},
+               0,
+               {}});
+    return false;
+  }
+  return true;
+}
+
+// Seals it and sends it as soon as its receipts can be heard.
+void Phone::Begin(CommandRequest request, std::optional<CommandId> cancels, const Now& now,
+                  Effects& out) {
   Result<std::string> wire = SealCommand(request, key_);
   if (!wire) {
-    fail(std::move(wire.error()));
+    out.emplace_back(Failed{request.ref, std::move(wire.error()), 0, {}});
     return;
   }
-  Open open{input.ref, CommandTopic(input.ref, id_),    std::move(*wire),    request.expires_at,
-            now.mono,  now.mono + limits_.resend_first, limits_.resend_first};
-  out.emplace_back(Began{input.ref, request.id, request.expires_at});
+  Open open{request.ref, CommandTopic(request.ref, id_),  std::move(*wire),    request.expires_at,
+            now.mono,    now.mono + limits_.resend_first, limits_.resend_first};
+  open.cancels = cancels;
+  out.emplace_back(Began{request.ref, request.id, request.expires_at, open.wire, cancels});
   Open& kept = open_.insert_or_assign(request.id, std::move(open)).first->second;
-  Listen(input.ref, false, out);
-  if (connected_ && !WaitsForLane(input.ref)) {
+  Listen(request.ref, false, out);
+  if (connected_ && !WaitsForLane(request.ref)) {
     SendCommand(request.id, kept, now, out);
   }
 }
@@ -243,7 +262,9 @@ void Phone::CloseOverdue(const Now& now, Effects& out) {
     if (now.mono < open.next) {
       continue;
     }
-    if (!open.expires_at || now.wall < *open.expires_at) {
+    if (open.settled) {
+      over.push_back(id);
+    } else if (!open.expires_at || now.wall < *open.expires_at) {
       SendCommand(id, open, now, out);
     } else if (now.wall >= *open.expires_at + limits_.last_word) {
       over.push_back(id);
@@ -252,24 +273,53 @@ void Phone::CloseOverdue(const Now& now, Effects& out) {
     }
   }
   for (const CommandId& id : over) {
-    const Open& open = open_.at(id);
-    Receipt receipt = OwnWord(open.ref, id, v1::RECEIPT_STATE_EXPIRED, v1::REASON_EXPIRED, now);
-    receipt.elapsed = now.mono - open.started;
-    if (open.last == v1::RECEIPT_STATE_DELIVERED) {
-      receipt.outcome.reason = v1::REASON_OUTCOME_UNKNOWN;
-      receipt.outcome.may_have_acted = true;
-      receipt.outcome.text = "The car took the command and did not say how it ended: look.";
-    } else if (open.last == v1::RECEIPT_STATE_UNSPECIFIED && open.sends > 0) {
-      receipt.outcome.may_have_acted = true;
-      receipt.outcome.text =
-          "Nobody answered before the command expired. It cannot act any more; whether it has "
-          "acted is not known.";
-    }
-    Close(id, std::move(receipt), out);
+    CloseUnanswered(id, now, out);
   }
 }
 
+void Phone::CloseUnanswered(const CommandId& id, const Now& now, Effects& out) {
+  const auto found = open_.find(id);
+  if (found == open_.end()) {
+    return;  // ended with the one before
+  }
+  const Open& open = found->second;
+  const auto [state, reason] =
+      open.settled.value_or(std::pair(v1::RECEIPT_STATE_EXPIRED, v1::REASON_EXPIRED));
+  Receipt receipt = OwnWord(open.ref, id, state, reason, now);
+  receipt.elapsed = now.mono - open.started;
+  Outcome& outcome = receipt.outcome;
+  if (reason == v1::REASON_OUTCOME_UNKNOWN) {
+    outcome.text =
+        "It has ended or its time is over, and how it ended is not known to this phone: look at "
+        "the car's state.";
+  } else if (!open.settled && open.earlier) {
+    outcome.reason = v1::REASON_OUTCOME_UNKNOWN;
+    outcome.may_have_acted = true;
+    outcome.text =
+        "Its time ran out while this phone did not listen. It cannot act any more; whether it has "
+        "acted is not known: look at the car's state.";
+  } else if (!open.settled && open.last != v1::RECEIPT_STATE_UNSPECIFIED) {
+    outcome.reason = v1::REASON_OUTCOME_UNKNOWN;
+    outcome.may_have_acted = true;
+    outcome.text = open.last == v1::RECEIPT_STATE_DELIVERED
+                       ? "The car took the command and did not say how it ended: look."
+                       : "The service held the command and did not say how it ended. It cannot "
+                         "act any more: look at the car's state.";
+  } else if (!open.settled && open.sends > 0) {
+    outcome.may_have_acted = true;
+    outcome.text =
+        "Nobody answered before the command expired. It cannot act any more; whether it has "
+        "acted is not known.";
+  }
+  Close(id, std::move(receipt), now, out);
+}
+
 void Phone::SendCommand(const CommandId& id, Open& open, const Now& now, Effects& out) {
+  if (open.quiet) {
+    open.next = now.mono + (open.expires_at ? std::max(*open.expires_at - now.wall, Duration(0))
+                                            : limits_.ask_again_max);
+    return;
+  }
   if (connected_) {
     out.emplace_back(
         Publish{open.topic, open.wire, 1, Retain::kNo, ExpirySeconds(open.expires_at, now.wall)});
@@ -284,9 +334,20 @@ void Phone::SendCommand(const CommandId& id, Open& open, const Now& now, Effects
   open.step = std::min(open.step * 2, answered ? limits_.ask_again_max : limits_.resend_max);
 }
 
-void Phone::Close(const CommandId& id, Receipt receipt, Effects& out) {
-  open_.erase(id);
+// What ends here ends its Cancel, too; a Cancel that ends says something of what it takes back.
+void Phone::Close(const CommandId& id, Receipt receipt, const Now& now, Effects& out) {
+  const auto found = open_.find(id);
+  LK_ASSERT(found != open_.end());
+  const std::optional<CommandId> cancels = found->second.cancels;
+  open_.erase(found);
+  receipt.cancels = cancels;
+  const Outcome outcome = receipt.outcome;
   out.emplace_back(std::move(receipt));
+  if (cancels) {
+    CancelEnded(*cancels, outcome, now);
+  } else {
+    std::erase_if(open_, [&](const auto& each) { return each.second.cancels == id; });
+  }
 }
 
 void Phone::OnState(CarView& car, const Publish& publish, Group group, Effects& out) {
@@ -327,11 +388,11 @@ void Phone::OnReceipt(CarView& car, const Publish& publish, const Now& now, Effe
     return;  // closed already, or of another program that uses this key
   }
   Open& open = found->second;
-  Receipt receipt{std::move(*outcome), now.mono - open.started, 0, false};
+  Receipt receipt{std::move(*outcome), now.mono - open.started, 0, false, open.cancels};
   receipt.final = IsFinal(receipt.outcome.state);
   if (receipt.final) {
     const CommandId id = found->first;
-    Close(id, std::move(receipt), out);
+    Close(id, std::move(receipt), now, out);
     return;
   }
   const bool repeat = open.last == receipt.outcome.state;
@@ -340,6 +401,10 @@ void Phone::OnReceipt(CarView& car, const Publish& publish, const Now& now, Effe
     return;
   }
   open.last = receipt.outcome.state;
+  if (open.settled || open.quiet) {
+    out.emplace_back(std::move(receipt));
+    return;
+  }
   open.step = limits_.ask_again_first;
   open.next = now.mono + open.step;
   if (open.expires_at && *open.expires_at > now.wall) {

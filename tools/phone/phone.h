@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -36,7 +37,8 @@ struct PhoneLimits {
   Duration resend_max = std::chrono::seconds(10);      // doubling up to this
   Duration ask_again_first = std::chrono::seconds(5);  // after a receipt that is not final
   Duration ask_again_max = std::chrono::seconds(60);
-  Duration last_word = std::chrono::seconds(5);  // wait after expiry for a final receipt
+  Duration last_word = std::chrono::seconds(5);        // wait after expiry for a final receipt
+  Duration cancel_lives_on = std::chrono::minutes(1);  // after what it takes back has expired
   Duration claim_first = std::chrono::seconds(2);
   Duration claim_max = std::chrono::seconds(10);
   Duration listen_again_first = std::chrono::seconds(2);  // after a refused subscription
@@ -132,11 +134,30 @@ class Phone {
     std::string random;
   };
 
+  // The person goes on with a command that an earlier run of this phone sent: the same bytes are
+  // sent until there is an outcome. Nothing new when it is open. Failed: the bytes are none of this
+  // phone's for this car.
+  struct Resume {
+    CarRef ref;
+    std::string wire;                                       // SignedCommand, as Began gave it
+    v1::ReceiptState last = v1::RECEIPT_STATE_UNSPECIFIED;  // that was heard of it
+  };
+
+  // The person takes a command back. A signed Cancel is sent like any other command, the command
+  // itself no more; what becomes of it is told by its own receipts. Nothing new while one is under
+  // way. Failed REASON_ENDED: its time is over, so there is nothing to take back.
+  struct Cancel {
+    CarRef ref;
+    CommandId id;
+    std::string wire;    // as Began gave it; not needed when it is open; empty: not known
+    std::string random;  // 10 bytes for the id of the Cancel
+  };
+
   // NextDeadline() is due.
   struct Tick {};
 
   using Input = std::variant<Connected, Disconnected, Subscribed, Published, Arrived, Pair, Accept,
-                             Forget, Watch, Unwatch, Send, Tick>;
+                             Forget, Watch, Unwatch, Send, Resume, Cancel, Tick>;
 
   // --- What a phone does and says.
 
@@ -144,20 +165,25 @@ class Phone {
     std::vector<std::string> filters;
   };
 
-  // Send was accepted: this is its id.
+  // Send, Resume or Cancel was accepted, before anything goes out: this is the command's id and
+  // what will be sent. Who stores `wire` can Resume it.
   struct Began {
     CarRef ref;
     CommandId id;
     std::optional<Timestamp> expires_at;
+    std::string wire{};
+    std::optional<CommandId> cancels{};  // of a Cancel: what it takes back
   };
 
   // What became of a command. A source of UNSPECIFIED is the phone itself: it stopped waiting
-  // (EXPIRED) or the broker refused the publish (REFUSED).
+  // (EXPIRED), the broker refused the publish (REFUSED), or the Cancel's own receipt says that the
+  // command cannot act any more (CANCELLED).
   struct Receipt {
     Outcome outcome;
-    Duration elapsed{0};    // since Send
+    Duration elapsed{0};    // since Send, Resume or Cancel
     int broker_reason = 0;  // MQTT 5 reason code of a refused publish; 0: none
     bool final = false;
+    std::optional<CommandId> cancels{};  // of a Cancel: what it takes back
   };
 
   // Store the pairing: new, or with a newer ring. After Accept it is {false, false}, then, when
@@ -246,6 +272,11 @@ class Phone {
     Duration step{0};  // current back-off
     int sends = 0;
     v1::ReceiptState last = v1::RECEIPT_STATE_UNSPECIFIED;
+    std::optional<CommandId> cancels{};  // it is a Cancel of this one
+    bool quiet = false;                  // it is being taken back: sent no more
+    bool earlier = false;                // an earlier run of this phone sent it
+    // What to say at `next` when nobody else has said anything by then.
+    std::optional<std::pair<v1::ReceiptState, Reason>> settled{};
   };
 
   struct Claiming {
@@ -281,6 +312,8 @@ class Phone {
   void On(const Watch& input, const Now& now, Effects& out);
   void On(const Unwatch& input, const Now& now, Effects& out);
   void On(const Send& input, const Now& now, Effects& out);
+  void On(const Resume& input, const Now& now, Effects& out);
+  void On(const Cancel& input, const Now& now, Effects& out);
   void On(const Tick& input, const Now& now, Effects& out);
 
   void Ask(std::vector<std::string> filters, Effects& out);
@@ -294,7 +327,14 @@ class Phone {
   void CloseOverdue(const Now& now, Effects& out);
   void SendClaim(const Now& now, Effects& out);
   void SendCommand(const CommandId& id, Open& open, const Now& now, Effects& out);
-  void Close(const CommandId& id, Receipt receipt, Effects& out);
+  Open* Reopen(const CarRef& ref, const std::string& wire, const Now& now, Effects& out);
+  void Begin(CommandRequest request, std::optional<CommandId> cancels, const Now& now,
+             Effects& out);
+  void Close(const CommandId& id, Receipt receipt, const Now& now, Effects& out);
+  void CloseUnanswered(const CommandId& id, const Now& now, Effects& out);
+  void CancelEnded(const CommandId& target, const Outcome& outcome, const Now& now);
+  bool HasRoom(const CarRef& ref, Effects& out) const;
+  bool IsBeingCancelled(const CommandId& id) const;
   void OnRing(CarView& car, const std::string& topic, const std::string& signed_ring, Effects& out);
   void OnState(CarView& car, const Publish& publish, Group group, Effects& out);
   void OnPresence(CarView& car, const Publish& publish, Effects& out);

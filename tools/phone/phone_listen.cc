@@ -121,7 +121,8 @@ void Phone::Granted(const CarRef& ref, const std::string& filter, const Now& now
     return;
   }
   for (auto& [id, open] : open_) {
-    if (open.ref == ref && !(open.expires_at && now.wall >= *open.expires_at)) {
+    const bool over = open.settled || (open.expires_at && now.wall >= *open.expires_at);
+    if (open.ref == ref && !over) {
       SendCommand(id, open, now, out);
     }
   }

@@ -18,6 +18,10 @@ namespace {
 using latchkey::testing::kNow;
 using latchkey::testing::kSecond;
 
+PrivateKey CopyOf(const PrivateKey& key) {
+  return std::move(PrivateKey::FromPem(key.ToPem()).value());
+}
+
 // A phone with a virtual clock, and the car it is paired with.
 class Story {
  public:
@@ -57,8 +61,26 @@ class Story {
     Step(send);
   }
 
-  Outcome Of(v1::ReceiptState state, v1::ReceiptSource source) {
-    return MakeOutcome(car.ref, last_id, state, v1::REASON_UNSPECIFIED, now.wall, source);
+  // Sends it, forgets what was said, and takes it back; the cancel's id is `last_id` then.
+  CommandId SendsAndCancels(void (*choose)(v1::Command&)) {
+    Sends(choose);
+    const CommandId id = last_id;
+    said_.clear();
+    Step(Phone::Cancel{car.ref, id, "", std::string(10, 'z')});
+    return id;
+  }
+
+  Outcome Of(v1::ReceiptState state, v1::ReceiptSource source,
+             Reason reason = v1::REASON_UNSPECIFIED) {
+    return MakeOutcome(car.ref, last_id, state, reason, now.wall, source);
+  }
+
+  // What the car, or the bridge, says of a command.
+  void Says(v1::ReceiptSource by, const CommandId& id, v1::ReceiptState state,
+            Reason reason = v1::REASON_UNSPECIFIED) {
+    const Outcome outcome = MakeOutcome(car.ref, id, state, reason, now.wall, by);
+    Receipt(by == v1::RECEIPT_SOURCE_CAR ? SealCarReceipt(outcome, car.key)
+                                         : SealBridgeReceipt(outcome));
   }
 
   void Receipt(const std::string& bytes) {
@@ -85,18 +107,23 @@ class Story {
   Phone phone;
   Now now{kNow, Instant{1000}};
   CommandId last_id;
+  std::string last_wire;
   std::string last_payload;
   Phone::RingChanged last_change;
 
  private:
-  Phone MakePhone() {
+  Phone MakePhone() { return PhoneOf(PrivateKey::Generate()); }
+
+ public:
+  Phone PhoneOf(PrivateKey key) {
     const KeyRing ring{car.ref, 1, kNow, {}};
     const std::string signed_ring = SealKeyRing(ring, car.key, car.certificate_der);
     Pairing pairing{car.ref,          "127.0.0.1",         1883, "local",
                     car.key.Public(), car.certificate_der, ring, signed_ring};
-    return {PrivateKey::Generate(), "anna", {std::move(pairing)}};
+    return {std::move(key), "anna", {std::move(pairing)}};
   }
 
+ private:
   void Note(const Phone::Effect& effect) {
     std::string word = "?";
     if (const auto* publish = std::get_if<Publish>(&effect)) {
@@ -109,10 +136,12 @@ class Story {
       word = "subscribe " + std::to_string(ask->filters.size());
     } else if (const auto* began = std::get_if<Phone::Began>(&effect)) {
       last_id = began->id;
+      last_wire = began->wire;
       last_payload.clear();
-      word = "began";
+      word = began->cancels ? "began cancel" : "began";
     } else if (const auto* receipt = std::get_if<Phone::Receipt>(&effect)) {
-      word = std::string(ToText(receipt->outcome.state)) + (receipt->final ? "!" : "");
+      word = (receipt->cancels ? "cancel:" : "") + std::string(ToText(receipt->outcome.state)) +
+             (receipt->final ? "!" : "");
       if (receipt->outcome.reason != v1::REASON_UNSPECIFIED) {
         word += " " + testing::Said(receipt->outcome.reason);
       }
@@ -518,6 +547,125 @@ TEST_CASE("phone: a key of hundreds of cars listens only where a command is open
   s.Said();
   s.Step(Phone::Connected{});
   CHECK(s.Said().empty());
+}
+
+TEST_CASE("phone: what is taken back is sent no more, and its own receipt ends it") {
+  Story s;
+  s.Connect();
+  const CommandId id = s.SendsAndCancels(Lock);
+  CHECK(s.Said() == "began cancel | command");
+  const Command cancel = ParseCommand(s.last_payload, s.car.ref, s.phone.id()).value();
+  CHECK(cancel.body.cancel().command_id() == id.ToBytes());
+  CHECK(*cancel.expires_at == s.now.wall + std::chrono::minutes(11));  // a lock's ten and one
+  s.Passes(4 * kSecond);
+  CHECK(s.Said() == "command | command");  // the cancel's bytes: others would be noted
+  s.Says(v1::RECEIPT_SOURCE_BRIDGE, s.last_id, v1::RECEIPT_STATE_HELD);
+  s.Says(v1::RECEIPT_SOURCE_BRIDGE, id, v1::RECEIPT_STATE_CANCELLED, v1::REASON_CANCELLED);
+  CHECK(s.Said() == "cancel:HELD | CANCELLED! REASON_CANCELLED");
+  CHECK(s.phone.idle());
+}
+
+TEST_CASE("phone: a cancel that comes too late is told, and so is what became of the command") {
+  Story s;
+  s.Connect();
+  const CommandId id = s.SendsAndCancels(Lock);
+  s.Says(v1::RECEIPT_SOURCE_CAR, s.last_id, v1::RECEIPT_STATE_REFUSED, v1::REASON_ENDED);
+  CHECK(s.Said() == "began cancel | command | cancel:REFUSED! REASON_ENDED");
+  s.Passes(kSecond);
+  CHECK(s.Said() == "command (other bytes)");  // asks with the command's own
+  s.Says(v1::RECEIPT_SOURCE_CAR, id, v1::RECEIPT_STATE_DONE);
+  CHECK(s.Said() == "DONE!");
+  CHECK(s.phone.idle());
+}
+
+TEST_CASE("phone: when the car has taken it back and the receipt is lost, the phone knows") {
+  for (const bool by_car : {true, false}) {
+    Story s;
+    s.Connect();
+    s.SendsAndCancels(Lock);
+    if (by_car) {
+      s.Says(v1::RECEIPT_SOURCE_CAR, s.last_id, v1::RECEIPT_STATE_DONE);
+    } else {
+      s.Says(v1::RECEIPT_SOURCE_BRIDGE, s.last_id, v1::RECEIPT_STATE_CANCELLED,
+             v1::REASON_CANCELLED);
+    }
+    s.Said();
+    s.Step(Phone::Disconnected{});
+    s.Connect();
+    s.Passes(6 * kSecond);
+    CHECK(s.Said() == "CANCELLED! REASON_CANCELLED");
+    CHECK(s.phone.idle());
+  }
+}
+
+TEST_CASE("phone: a cancel that is refused leaves the command as it was") {
+  Story s;
+  s.Connect();
+  s.SendsAndCancels(Lock);
+  s.Step(Phone::Published{CommandTopic(s.car.ref, s.phone.id()), 0});
+  s.Said();
+  s.Step(Phone::Published{CommandTopic(s.car.ref, s.phone.id()), 0x87});
+  CHECK(s.Said() == "cancel:REFUSED! REASON_NOT_ALLOWED puback 135");
+  s.Passes(Duration(0));
+  CHECK(s.Said() == "command (other bytes)");
+  CHECK_FALSE(s.phone.idle());
+}
+
+TEST_CASE("phone: nobody answers a cancel: the command ends at its time, and what it did is open") {
+  Story s;
+  s.Connect();
+  const CommandId id = s.SendsAndCancels(Lock);
+  s.Step(Phone::Cancel{s.car.ref, id, "", std::string(10, 'y')});  // once is enough
+  s.Passes(std::chrono::minutes(9));
+  s.Said();
+  s.Passes(std::chrono::minutes(2));
+  const std::string said = s.Said();
+  CHECK(said.find("EXPIRED! REASON_EXPIRED") != std::string::npos);
+  CHECK(said.find("cancel:") == std::string::npos);
+  CHECK(s.phone.idle());
+  s.Step(Phone::Cancel{s.car.ref, id, s.last_wire, std::string(10, 'y')});
+  CHECK(s.Said() == "failed REASON_MALFORMED");  // those of the cancel
+}
+
+TEST_CASE("phone: another run takes back or goes on with what an earlier one sent") {
+  Story s;
+  s.Sends(Lock);
+  const std::string wire = s.last_wire;
+  const CommandId id = s.last_id;
+  s.Step(Phone::Forget{s.car.ref});
+  for (const bool known : {true, false}) {
+    Story again;
+    again.car = {s.car.ca, s.car.ca_der, s.car.ref, CopyOf(s.car.key), s.car.certificate_der};
+    again.phone = again.PhoneOf(CopyOf(s.phone.key()));
+    again.Connect();
+    again.Step(Phone::Cancel{s.car.ref, id, known ? wire : "", std::string(10, 'z')});
+    CHECK(again.Said() == "began cancel | command");
+    again.Says(v1::RECEIPT_SOURCE_CAR, again.last_id, v1::RECEIPT_STATE_REFUSED, v1::REASON_ENDED);
+    again.Said();
+    again.Passes(6 * kSecond);
+    CHECK(again.Said() == (known ? "command (other bytes) | command | command"
+                                 : "EXPIRED! REASON_OUTCOME_UNKNOWN"));
+  }
+  Story resumed;
+  resumed.car = {s.car.ca, s.car.ca_der, s.car.ref, CopyOf(s.car.key), s.car.certificate_der};
+  resumed.phone = resumed.PhoneOf(CopyOf(s.phone.key()));
+  resumed.Connect();
+  resumed.Step(Phone::Resume{s.car.ref, wire, v1::RECEIPT_STATE_HELD});
+  CHECK(resumed.Said() == "began | command");
+  CHECK(resumed.last_payload == wire);
+  CHECK(resumed.last_id == id);
+  resumed.Step(Phone::Resume{s.car.ref, wire, v1::RECEIPT_STATE_HELD});
+  CHECK(resumed.Said().empty());
+  resumed.Says(v1::RECEIPT_SOURCE_CAR, id, v1::RECEIPT_STATE_DONE);
+  CHECK(resumed.Said() == "DONE!");
+  resumed.now.wall = resumed.now.wall + std::chrono::minutes(11);
+  resumed.Step(Phone::Resume{s.car.ref, wire, v1::RECEIPT_STATE_HELD});
+  resumed.Passes(kSecond);
+  CHECK(resumed.Said() == "began | EXPIRED! REASON_OUTCOME_UNKNOWN");
+  resumed.Step(Phone::Cancel{s.car.ref, id, wire, std::string(10, 'z')});
+  CHECK(resumed.Said() == "failed REASON_ENDED");
+  resumed.Step(Phone::Resume{s.car.ref, "rubbish", v1::RECEIPT_STATE_HELD});
+  CHECK(resumed.Said() == "failed REASON_MALFORMED");
 }
 
 }  // namespace latchkey::tools

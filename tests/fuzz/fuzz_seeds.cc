@@ -221,6 +221,11 @@ void Memories(const Corpus& corpus, const testing::TestCar& car, const PublicKey
   memory.refused.push_back({phone.Id(), testing::TestId('r'), std::string(16, 'd'), kNow,
                             v1::REASON_NOT_PERMITTED, kNow});
   memory.to_tell.insert(phone.Id());
+  memory.last_wake = kNow;
+  memory.departures_set_at = kNow;
+  memory.departures_handled = kNow + testing::kSecond;
+  memory.charge_plan = car::ChargePlan::kWait;
+  memory.climate_ends_at = kNow + testing::kSecond;
   const std::string bytes = car::SerializeMemory(memory);
   corpus.Write("memory", "file", "m" + bytes);
   corpus.Write("memory", "payload", "p" + bytes.substr(7 + kDigestBytes));

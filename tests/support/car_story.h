@@ -71,7 +71,9 @@ class Story {
         .host = "127.0.0.1",
         .phone_port = 8883,
         .cell = "local",
-        .limits = limits_};
+        .limits = limits_,
+        .relay_key = relay_key_,
+        .utc_offset_minutes = utc_offset_minutes_};
     car_.emplace(std::move(options), CopyOf(fleet_car_.key),
                  LoadMemory(stored_, fleet_car_.ref).value());
     said_ = "";
@@ -165,6 +167,8 @@ class Story {
   PrivateKey phone_;
   std::string certificate_der_;  // another than the fleet car's
   Limits limits_;
+  std::string relay_key_;
+  int utc_offset_minutes_ = 0;
   std::optional<Car> car_;
   std::string stored_;
   Now now_;
@@ -173,6 +177,7 @@ class Story {
   std::string last_ring_;
   std::string last_request_;
   std::vector<std::string> certificates_;
+  int connects_ = 0;  // how often the car wanted a connection
   std::function<bool(const Effect&)> crash_before_;
 
  private:
@@ -194,6 +199,8 @@ class Story {
       said_ += ask->known ? "ask-known " : "ask ";
     } else if (std::holds_alternative<HangUp>(effect)) {
       said_ += "hangup ";
+    } else if (std::holds_alternative<Connect>(effect)) {
+      ++connects_;
     } else if (const auto* note = std::get_if<Note>(&effect)) {
       notes_ += note->text + "\n";
     } else if (const auto* send = std::get_if<Send>(&effect)) {

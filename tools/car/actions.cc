@@ -103,11 +103,11 @@ void Charge(const Command& command, Memory& memory, SignalBoard& board, Timestam
   Put("energy.is_charging", 1, memory, board, now);
 }
 
-void Climate(const Command& command, Memory& memory, SignalBoard& board, Timestamp now,
-             ActionResult& result) {
+void Climate(const Command& command, Memory& memory, SignalBoard& board, Timestamp now) {
   const bool on = command.body.has_climate_on();
   Put("climate.is_active", on ? 1 : 0, memory, board, now);
   if (!on) {
+    memory.climate_ends_at.reset();
     return;
   }
   const v1::ClimateOn& climate = command.body.climate_on();
@@ -117,12 +117,13 @@ void Climate(const Command& command, Memory& memory, SignalBoard& board, Timesta
   }
   constexpr uint32_t kMinutesDefault = 30;
   const uint32_t minutes = climate.minutes() == 0 ? kMinutesDefault : climate.minutes();
-  result.climate_ends_at = now + std::chrono::minutes(minutes);
+  memory.climate_ends_at = now + std::chrono::minutes(minutes);
 }
 
 // Schedules, destination, privacy: kept, and nothing else.
-void Keep(const Command& command, Memory& memory) {
+void Keep(const Command& command, Memory& memory, Timestamp now) {
   if (command.body.has_departure_schedule()) {
+    memory.departures_set_at = now;
     memory.departures = command.body.departure_schedule().SerializeAsString();
   } else if (command.body.has_charge_schedule()) {
     memory.charge_windows = command.body.charge_schedule().SerializeAsString();
@@ -173,7 +174,7 @@ ActionResult Perform(const Command& command, Memory& memory, SignalBoard& board,
   } else if (body.has_windows_up() || body.has_windows_down()) {
     Put("body.window_open_max", body.has_windows_up() ? 0 : 100, memory, board, now);
   } else if (body.has_climate_on() || body.has_climate_off()) {
-    Climate(command, memory, board, now, result);
+    Climate(command, memory, board, now);
   } else if (body.has_charge_start() || body.has_charge_stop() || body.has_charge_limit()) {
     Charge(command, memory, board, now, result);
   } else if (body.has_install_app() || body.has_remove_app()) {
@@ -181,7 +182,7 @@ ActionResult Perform(const Command& command, Memory& memory, SignalBoard& board,
   } else if (body.has_add_key() || body.has_remove_key()) {
     ChangeKeys(command, memory, now, result);
   } else {
-    Keep(command, memory);
+    Keep(command, memory, now);
     result.publish_location = body.has_find();
     result.publish_all = body.has_refresh();
     result.restart = body.has_restart_telematics();

@@ -22,9 +22,8 @@ struct ActionResult {
   bool publish_location = false;
   bool hide_location = false;  // what was said of the place before is to be taken back
   bool publish_all = false;
-  bool restart = false;                      // drop the connection and make a new one
-  std::optional<Timestamp> climate_ends_at;  // climate runs until then
-  std::string text;                          // arguments for people: "flash_lights", "lock"
+  bool restart = false;  // drop the connection and make a new one
+  std::string text;      // arguments for people: "flash_lights", "lock"
 };
 
 // Can the car do it at all? Asked before it is begun. REASON_FULL (ring, apps), REASON_NOT_ALLOWED

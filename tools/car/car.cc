@@ -1,5 +1,6 @@
-// The car's life: connection, state, ring, memory. Commands are in car_commands.cc, pairing and the
-// factory reset in car_pairing.cc, the certificate in car_certificate.cc.
+// The car's life: connection, state, ring, memory. Commands are in car_commands.cc, SMS in
+// car_sms.cc, schedules in car_schedules.cc, pairing and the factory reset in car_pairing.cc, the
+// certificate in car_certificate.cc.
 #include "tools/car/car.h"
 
 #include <algorithm>
@@ -14,6 +15,8 @@ namespace {
 constexpr uint64_t kSequenceBlock = 1024;  // sequences reserved by one write
 constexpr int kRefusedSuback = 0x80;       // MQTT 5.0 section 3.9.3
 constexpr int kDoublingsMax = 16;
+// What has expired is remembered so much longer: a command that takes it back may live so long.
+constexpr Duration kTakenBackLate{60000};
 
 // Of the filters the car subscribes to, in order. Without the last it works and only cannot renew.
 constexpr size_t kCommandFilter = 0;
@@ -37,9 +40,10 @@ Car::Car(Options options, PrivateKey key, Memory memory)
       command.state = v1::RECEIPT_STATE_FAILED;
       command.reason = v1::REASON_OUTCOME_UNKNOWN;
       command.at = memory_.time_floor;
-      unsaid_ = true;
+      unsaid_.push_back(command);
     }
   }
+  ReadSchedules();
   for (GroupClock& group : groups_) {
     group.sequence = memory_.sequence_ceiling - 1;
   }
@@ -54,11 +58,14 @@ void Car::Step(const Input& input, const Now& now, Effects& out) {
   time_at_ = now.mono;
   now_ = now;
   std::visit([this, &out](const auto& each) { On(each, out); }, input);
+  ActOnSchedules(out);
   PublishDue(out);
   AskForCertificate(out);
 }
 
 void Car::On(const Start& /*input*/, Effects& out) {
+  started_ = true;
+  connecting_ = true;
   board_.Set("link.radio", std::string("wired"), time_);
   board_.Set("link.software", options_.software, time_);
   board_.Set("link.values_refused", 0.0, time_);
@@ -86,10 +93,12 @@ void Car::On(const Subscribed& input, Effects& out) {
     out.push_back(Note{"the broker refuses the car's lanes: trying again later"});
     out.push_back(HangUp{});
     subscribed_ = false;
+    connecting_ = false;
     retry_at_ = now_.mono + options_.limits.retry_max;
     return;
   }
   subscribed_ = true;
+  connecting_ = false;
   tries_ = 0;
   retry_at_.reset();
   out.push_back(Note{"online, ring version " + std::to_string(memory_.ring.version) + " with " +
@@ -105,19 +114,13 @@ void Car::On(const Subscribed& input, Effects& out) {
   if (memory_.privacy) {
     HideLocation(out);
   }
-  if (unsaid_) {
-    unsaid_ = false;
-    for (const Remembered& command : memory_.commands) {
-      if (command.reason == v1::REASON_OUTCOME_UNKNOWN) {
-        SendReceipt(command, out);
-      }
-    }
-  }
+  SayUnsaid(out);
 }
 
 void Car::On(const Disconnected& input, Effects& out) {
   out.push_back(Note{"offline: " + input.text});
   subscribed_ = false;
+  connecting_ = false;
   Retry(input.random, out);
 }
 
@@ -183,11 +186,13 @@ void Car::On(const StillSo& /*input*/, Effects& /*out*/) {
 void Car::On(const Tick& /*input*/, Effects& out) {
   if (retry_at_ && now_.mono >= *retry_at_) {
     retry_at_.reset();
+    connecting_ = true;
     out.push_back(Connect{});
   }
   if (restart_at_ && now_.mono >= *restart_at_) {
     restart_at_.reset();
     subscribed_ = false;
+    connecting_ = true;
     out.push_back(HangUp{});
     out.push_back(Connect{});
   }
@@ -201,10 +206,9 @@ void Car::On(const Tick& /*input*/, Effects& out) {
       EndOffer("five minutes are over", out);
     }
   }
-  if (climate_ends_at_ && time_ >= *climate_ends_at_) {
-    climate_ends_at_.reset();
-    memory_.settings["climate.is_active"] = {0, time_};
-    board_.Set("climate.is_active", 0.0, time_);
+  if (memory_.climate_ends_at && time_ >= *memory_.climate_ends_at) {
+    memory_.climate_ends_at.reset();
+    Put("climate.is_active", 0);
     Save(out);
     out.push_back(Note{"climate control ends"});
   }
@@ -225,8 +229,11 @@ std::optional<Instant> Car::NextDeadline() const {
   if (const auto ask_at = AskForCertificateAt()) {
     sooner(*ask_at);
   }
-  if (climate_ends_at_) {
-    sooner(time_at_ + std::max(Duration(0), *climate_ends_at_ - time_));
+  if (memory_.climate_ends_at) {
+    sooner(time_at_ + std::max(Duration(0), *memory_.climate_ends_at - time_));
+  }
+  if (const auto scheduled_at = NextScheduled()) {
+    sooner(time_at_ + std::max(Duration(0), *scheduled_at - time_));
   }
   for (const Group group : kGroups) {
     if (subscribed_ && board_.Changed(group)) {
@@ -234,6 +241,12 @@ std::optional<Instant> Car::NextDeadline() const {
     }
   }
   return next;
+}
+
+// Sets a signal of the car's own: it is remembered, and overrides what was observed before.
+void Car::Put(std::string_view signal, double value) {
+  memory_.settings[std::string(signal)] = {value, time_};
+  board_.Set(signal, value, time_);
 }
 
 // A car that is offline publishes its ring when it is subscribed again.
@@ -319,9 +332,20 @@ void Car::Forget() {
   std::erase_if(memory_.refused, [this](const RefusedCommand& command) {
     return command.forget_at <= memory_.time_floor;
   });
-  std::erase_if(memory_.commands, [this](const Remembered& command) {
-    return command.expires_at && *command.expires_at <= memory_.time_floor &&
+  const auto expired = [this](const Remembered& command, Duration late) {
+    return command.expires_at && *command.expires_at + late <= memory_.time_floor &&
            IsFinal(command.state);
+  };
+  std::erase_if(memory_.commands,
+                [&](const Remembered& command) { return expired(command, kTakenBackLate); });
+  // Those that are dead and only kept to say so go first when there are many, the oldest first.
+  auto dead = static_cast<size_t>(
+      std::count_if(memory_.commands.begin(), memory_.commands.end(),
+                    [&](const Remembered& command) { return expired(command, Duration(0)); }));
+  std::erase_if(memory_.commands, [&](const Remembered& command) {
+    const bool goes = dead > options_.limits.remembered_max && expired(command, Duration(0));
+    dead -= goes ? 1 : 0;
+    return goes;
   });
   auto unlimited = static_cast<size_t>(
       std::count_if(memory_.commands.begin(), memory_.commands.end(),

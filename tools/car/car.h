@@ -36,6 +36,7 @@ struct Limits {
   Duration publish_interval_min{1000};  // per group; commands publish at once
   size_t remembered_max = 512;          // commands whose expiry is ahead; more are refused kFull
   size_t unlimited_max = 64;            // remembered commands without expiry
+  size_t cancelled_max = 32;            // remembered ids that one key has taken back
   size_t refused_max = 128;  // refusals remembered; the one that expires first makes room
   Duration retry_min{1000};  // first reconnect within this, then doubling
   Duration retry_max{60000};
@@ -54,6 +55,8 @@ struct Options {
   std::string cell;    // likewise
   std::string software = "latchkey reference car";
   Limits limits = {};
+  std::string relay_key = {};  // proto/sms.h, secret; empty: the car takes no SMS
+  int utc_offset_minutes = 0;  // of its local time, which schedules mean; -840 to 840
 };
 
 // --- Inputs
@@ -76,6 +79,11 @@ struct Disconnected {
 
 struct Arrived {
   Publish message;
+};
+
+// 8-bit data of an SMS. Repeats do no harm.
+struct SmsArrived {
+  std::string bytes;
 };
 
 // A sensor, or a recorded drive, says a signal's value. `source` is empty for the car's own
@@ -113,7 +121,7 @@ struct FactoryReset {};
 
 struct Tick {};
 
-using Input = std::variant<Start, Connected, Subscribed, Disconnected, Arrived, Observe,
+using Input = std::variant<Start, Connected, Subscribed, Disconnected, Arrived, SmsArrived, Observe,
                            ValuesRefused, StillSo, ShowOffer, Confirm, FactoryReset, Tick>;
 
 // --- Effects, to be done in order
@@ -142,7 +150,7 @@ struct Send {
   Publish message;
 };
 
-// The body acts: lights flash. Text: action and arguments.
+// The body acts: lights flash. Text: action and arguments; of a schedule, "by schedule: " and what.
 struct Act {
   std::string text;
 };
@@ -176,7 +184,10 @@ using Effects = std::vector<Effect>;
 struct Counters {
   std::map<Reason, uint64_t> refused;  // messages and commands, by reason
   uint64_t values_refused = 0;
-  uint64_t acted = 0;
+  uint64_t acted = 0;              // by command
+  uint64_t acted_by_schedule = 0;  // preconditioned, began or stopped charging
+  uint64_t taken_back = 0;         // commands cancelled before they were begun
+  uint64_t sms_taken = 0;          // wakes and commands; what was refused is in `refused`
   uint64_t published = 0;
 };
 
@@ -212,6 +223,7 @@ class Car {
   void On(const Subscribed& input, Effects& out);
   void On(const Disconnected& input, Effects& out);
   void On(const Arrived& input, Effects& out);
+  void On(const SmsArrived& input, Effects& out);
   void On(const Observe& input, Effects& out);
   void On(const ValuesRefused& input, Effects& out);
   void On(const StillSo& input, Effects& out);
@@ -229,9 +241,26 @@ class Car {
   const RefusedCommand* FindRefused(const Command& command) const;
   void Execute(const Command& command, Effects& out);
   void AfterAction(const ActionResult& result, Effects& out);
+  void TakeBack(const Command& cancel, Effects& out);
+  void RepeatTarget(const Command& command, Effects& out);
   void SendReceipt(const Remembered& command, Effects& out);
+  void SayUnsaid(Effects& out);
   Remembered* FindRemembered(const KeyId& key, const CommandId& id);
   bool TimeKnown() const;
+
+  // SMS.
+  Verdict TakeWake(Timestamp at, Effects& out);
+  void RefuseSms(Reason reason, std::string_view why, Effects& out);
+  void Wake(Effects& out);
+
+  // Schedules.
+  void ReadSchedules();
+  void ActOnSchedules(Effects& out);
+  void Precondition(Effects& out);
+  void ChargeInWindows(Effects& out);
+  std::optional<Timestamp> NextScheduled() const;
+
+  Duration UtcOffset() const { return std::chrono::minutes(options_.utc_offset_minutes); }
 
   // Pairing.
   void TakeClaim(const Publish& message, const KeyId& lane, Effects& out);
@@ -250,6 +279,7 @@ class Car {
 
   // State, ring, memory.
   void CountRefusedValues(uint64_t count);
+  void Put(std::string_view signal, double value);
   void PublishRing(Effects& out);
   void PublishGroup(Group group, Effects& out);
   void PublishAll(Effects& out);
@@ -269,12 +299,16 @@ class Car {
   Timestamp time_;        // what the car takes for the time: never goes back
   Instant time_at_;       // when time_ was taken
   bool stepped_ = false;  // time_at_ is set
+  bool started_ = false;
+  bool connecting_ = false;  // a connection is asked for and neither made nor lost
   bool subscribed_ = false;
-  bool unsaid_ = false;  // outcomes unknown since the last start are to be said
+  // Receipts that nobody could be told while there was no connection; the last of each command.
+  std::vector<Remembered> unsaid_;
+  v1::DepartureSchedule departures_;    // as in memory
+  v1::ChargeSchedule charge_schedule_;  // likewise
   std::optional<Instant> retry_at_;
   int tries_ = 0;
   std::optional<Instant> restart_at_;
-  std::optional<Timestamp> climate_ends_at_;
   std::set<KeyId> tell_again_;  // keys that lost their place
   std::optional<Instant> tell_again_at_;
   int told_again_ = 0;

@@ -1,4 +1,5 @@
 // The car and a command: parse, repeat if known, time, authority, slot; then write, do, write, say.
+// What takes another back is written once, for nothing is done.
 #include <algorithm>
 #include <utility>
 
@@ -13,6 +14,7 @@ namespace {
 constexpr Duration kRestartAfter{1000};          // lets the receipt leave first
 constexpr Timestamp kClockEpoch{1577836800000};  // 2020: a clock before it has lost its battery
 constexpr size_t kRefusedDigestBytes = 16;
+constexpr size_t kUnsaidMax = 64;
 constexpr Duration kRefusedRememberedMax = std::chrono::hours(24) + kClockSkewMax;
 
 // What the phone signed, whoever wrapped it anew.
@@ -20,6 +22,17 @@ std::string DigestOf(const Command& command) {
   const auto outer = FromWire<v1::SignedCommand>(command.wire, kCommandBytesMax);
   LK_ASSERT(outer.has_value());
   return Sha256(outer->command()).substr(0, kRefusedDigestBytes);
+}
+
+Remembered RefusalOf(const RefusedCommand& refused) {
+  return {refused.key, refused.id, {}, {}, v1::RECEIPT_STATE_REFUSED, refused.reason, refused.at};
+}
+
+// What a cancel takes back.
+CommandId TargetOf(const Command& cancel) {
+  const auto target = CommandId::FromBytes(cancel.body.cancel().command_id());
+  LK_ASSERT(target.has_value());
+  return *target;
 }
 
 }  // namespace
@@ -41,27 +54,14 @@ void Car::TakeCommand(const Publish& message, const KeyId& lane, Effects& out) {
     AnswerUnparsed(message, lane, command.error().reason, out);
     return;
   }
+  const RefusedCommand* refused = FindRefused(*command);
   const Remembered* known = FindRemembered(lane, command->id);
-  if (known != nullptr) {
+  if (refused != nullptr || known != nullptr) {
     ++counters_.refused[v1::REASON_DUPLICATE];
     out.push_back(Note{"duplicate " + std::string(command->action->name) +
                        " command=" + command->id.ToText() + ": receipt repeated"});
-    SendReceipt(*known, out);
-    return;
-  }
-  const RefusedCommand* refused = FindRefused(*command);
-  if (refused != nullptr) {
-    ++counters_.refused[v1::REASON_DUPLICATE];
-    out.push_back(Note{"duplicate of refused " + std::string(command->action->name) +
-                       " command=" + command->id.ToText() + ": refused again"});
-    SendReceipt({refused->key,
-                 refused->id,
-                 {},
-                 {},
-                 v1::RECEIPT_STATE_REFUSED,
-                 refused->reason,
-                 refused->at},
-                out);
+    SendReceipt(refused != nullptr ? RefusalOf(*refused) : *known, out);
+    RepeatTarget(*command, out);
     return;
   }
   const Verdict verdict = Judge(*command);
@@ -69,7 +69,11 @@ void Car::TakeCommand(const Publish& message, const KeyId& lane, Effects& out) {
     Refuse(*command, verdict.reason, out);
     return;
   }
-  Execute(*command, out);
+  if (command->body.has_cancel()) {
+    TakeBack(*command, out);
+  } else {
+    Execute(*command, out);
+  }
 }
 
 // A command the phone can be told about although it cannot be done: it parses as one of ours.
@@ -121,7 +125,8 @@ Verdict Car::Judge(const Command& command) const {
       memory_.commands.begin(), memory_.commands.end(), [this](const Remembered& remembered) {
         return remembered.expires_at && *remembered.expires_at > memory_.time_floor;
       });
-  if (static_cast<size_t>(alive) >= options_.limits.remembered_max) {
+  const size_t more = command.body.has_cancel() ? 2 : 1;
+  if (static_cast<size_t>(alive) + more > options_.limits.remembered_max) {
     return Verdict::Refuse(v1::REASON_FULL);
   }
   return CheckAction(command, memory_, now);
@@ -179,6 +184,7 @@ void Car::Execute(const Command& command, Effects& out) {
   Save(out);
   SendReceipt(memory_.commands.back(), out);
   const ActionResult result = Perform(command, memory_, board_, time_);
+  ReadSchedules();
   memory_.to_tell.insert(result.keys_changed.begin(), result.keys_changed.end());
   const bool done = result.reason == v1::REASON_UNSPECIFIED;
   if (done) {
@@ -204,8 +210,10 @@ void Car::AfterAction(const ActionResult& result, Effects& out) {
   }
   if (result.publish_all) {
     board_.Reobserve(now_.wall);
+  }
+  if (result.publish_all && subscribed_) {
     PublishAll(out);
-  } else if (result.publish_location) {
+  } else if (result.publish_location && subscribed_) {
     PublishGroup(Group::kLocation, out);
   }
   if (result.hide_location) {
@@ -219,16 +227,93 @@ void Car::AfterAction(const ActionResult& result, Effects& out) {
   if (result.restart) {
     restart_at_ = now_.mono + kRestartAfter;
   }
-  if (result.climate_ends_at) {
-    climate_ends_at_ = result.climate_ends_at;
+}
+
+// Nothing of the target will happen any more, or it has an outcome, which then is said again. What
+// was refused was so by its bytes: others with its id are taken back all the same.
+void Car::TakeBack(const Command& cancel, Effects& out) {
+  const CommandId target = TargetOf(cancel);
+  const auto is_cancelled = [&cancel](const Remembered& each) {
+    return each.key == cancel.key_id && each.state == v1::RECEIPT_STATE_CANCELLED;
+  };
+  if (FindRemembered(cancel.key_id, target) != nullptr) {
+    Refuse(cancel, v1::REASON_ENDED, out);
+    RepeatTarget(cancel, out);
+    return;
+  }
+  const auto cancelled =
+      std::count_if(memory_.commands.begin(), memory_.commands.end(), is_cancelled);
+  if (static_cast<size_t>(cancelled) >= options_.limits.cancelled_max) {
+    Refuse(cancel, v1::REASON_FULL, out);
+    return;
+  }
+  const bool refused = std::any_of(
+      memory_.refused.begin(), memory_.refused.end(),
+      [&](const RefusedCommand& each) { return each.id == target && each.key == cancel.key_id; });
+  Remembered taken{cancel.key_id,
+                   target,
+                   cancel.issued_at,
+                   cancel.expires_at,
+                   v1::RECEIPT_STATE_CANCELLED,
+                   v1::REASON_CANCELLED,
+                   time_};
+  memory_.commands.push_back(taken);
+  if (refused) {
+    Refuse(cancel, v1::REASON_ENDED, out);
+    RepeatTarget(cancel, out);
+    return;
+  }
+  ++counters_.taken_back;
+  taken.id = cancel.id;
+  taken.state = v1::RECEIPT_STATE_DONE;
+  taken.reason = v1::REASON_UNSPECIFIED;
+  memory_.commands.push_back(taken);
+  Save(out);
+  out.push_back(Note{"taken back command=" + target.ToText()});
+  RepeatTarget(cancel, out);
+  SendReceipt(taken, out);
+}
+
+// Who takes a command back waits for what became of that one.
+void Car::RepeatTarget(const Command& command, Effects& out) {
+  if (!command.body.has_cancel()) {
+    return;
+  }
+  const CommandId target = TargetOf(command);
+  const auto refused = std::find_if(
+      memory_.refused.begin(), memory_.refused.end(),
+      [&](const RefusedCommand& each) { return each.id == target && each.key == command.key_id; });
+  const Remembered* known = FindRemembered(command.key_id, target);
+  if (refused != memory_.refused.end()) {
+    SendReceipt(RefusalOf(*refused), out);
+  } else if (known != nullptr) {
+    SendReceipt(*known, out);
   }
 }
 
+// What cannot be said now is said when the car is subscribed; should it boot before, who resends
+// the command is told.
 void Car::SendReceipt(const Remembered& command, Effects& out) {
+  if (!subscribed_) {
+    std::erase_if(unsaid_, [&command](const Remembered& each) {
+      return each.id == command.id && each.key == command.key;
+    });
+    unsaid_.push_back(command);
+    if (unsaid_.size() > kUnsaidMax) {
+      unsaid_.erase(unsaid_.begin());
+    }
+    return;
+  }
   const Outcome outcome = MakeOutcome(options_.ref, command.id, command.state, command.reason,
                                       command.at, v1::RECEIPT_SOURCE_CAR);
   out.push_back(Send{
       {ReceiptTopic(options_.ref, command.key), SealCarReceipt(outcome, key_), 1, Retain::kNo, 0}});
+}
+
+void Car::SayUnsaid(Effects& out) {
+  for (const Remembered& command : std::exchange(unsaid_, {})) {
+    SendReceipt(command, out);
+  }
 }
 
 }  // namespace latchkey::car

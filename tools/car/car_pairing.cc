@@ -142,6 +142,7 @@ void Car::On(const FactoryReset& /*input*/, Effects& out) {
   }
   const size_t keys = memory_.ring.keys.size();
   ResetMemory(memory_, time_);
+  ReadSchedules();
   board_.SetApps({}, time_);
   Save(out);
   out.push_back(Note{"factory reset: " + std::to_string(keys) +

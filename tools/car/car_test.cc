@@ -40,7 +40,7 @@ TEST_CASE(
   s.Heard();
   s.Arrives(flash);
   CHECK(s.Heard() == "DONE ");
-  s.Passes(kSecond * 31);
+  s.Passes(kSecond * 91);
   s.Arrives(s.Seals(Lock(), 'b'));  // raises the floor, the flash is forgotten
   s.Heard();
   s.Arrives(flash);

@@ -89,6 +89,38 @@ void PutRefused(const Memory& memory, stored::Memory& wire) {
   }
 }
 
+// Wakes and schedules.
+void PutSchedules(const Memory& memory, stored::Memory& wire) {
+  wire.set_departures(memory.departures);
+  wire.set_charge_windows(memory.charge_windows);
+  wire.set_last_wake_ms(ToWire(memory.last_wake));
+  wire.set_departures_set_at_ms(ToWire(memory.departures_set_at));
+  wire.set_departures_handled_ms(ToWire(memory.departures_handled));
+  wire.set_charge_plan(static_cast<uint32_t>(memory.charge_plan));
+  wire.set_climate_ends_at_ms(memory.climate_ends_at ? ToWire(*memory.climate_ends_at) : 0);
+}
+
+Result<void> TakeSchedules(const stored::Memory& wire, const CarRef& ref, Memory& memory) {
+  const auto last_wake = TimeFromWire(wire.last_wake_ms());
+  const auto set_at = TimeFromWire(wire.departures_set_at_ms());
+  const auto handled = TimeFromWire(wire.departures_handled_ms());
+  const auto climate_ends_at = TimeFromWire(wire.climate_ends_at_ms());
+  if (!last_wake || !set_at || !handled || !climate_ends_at ||
+      wire.charge_plan() > static_cast<uint32_t>(ChargePlan::kWait)) {
+    return Broken(ref, "has an impossible schedule");
+  }
+  memory.departures = wire.departures();
+  memory.charge_windows = wire.charge_windows();
+  memory.last_wake = *last_wake;
+  memory.departures_set_at = *set_at;
+  memory.departures_handled = *handled;
+  memory.charge_plan = static_cast<ChargePlan>(wire.charge_plan());
+  if (climate_ends_at->ms != 0) {
+    memory.climate_ends_at = *climate_ends_at;
+  }
+  return {};
+}
+
 Result<void> TakeRefused(const stored::Memory& wire, const CarRef& ref, Memory& memory) {
   for (const stored::Refused& each : wire.refused()) {
     const auto command = LoadRefused(each);
@@ -128,6 +160,9 @@ void ResetMemory(Memory& memory, Timestamp now) {
   memory.apps.clear();
   memory.departures.clear();
   memory.charge_windows.clear();
+  memory.departures_set_at = {};
+  memory.charge_plan = ChargePlan::kFree;
+  memory.climate_ends_at.reset();
   memory.destination.clear();
 }
 
@@ -171,9 +206,8 @@ std::string SerializeMemory(const Memory& memory) {
     out.set_version(app.version);
     out.set_observed_at_ms(ToWire(app.observed_at));
   }
-  wire.set_departures(memory.departures);
-  wire.set_charge_windows(memory.charge_windows);
   wire.set_destination(memory.destination);
+  PutSchedules(memory, wire);
   PutRefused(memory, wire);
   const std::string payload = wire.SerializeAsString();
   return std::string(kMagic) + Sha256(payload) + payload;
@@ -218,9 +252,8 @@ Result<Memory> LoadMemory(std::string_view bytes, const CarRef& ref) {
     memory.apps[each.app_id()] = {each.version(),
                                   TimeFromWire(each.observed_at_ms()).value_or(Timestamp{1})};
   }
-  memory.departures = wire->departures();
-  memory.charge_windows = wire->charge_windows();
   memory.destination = wire->destination();
+  LK_CHECK(TakeSchedules(*wire, ref, memory));
   LK_CHECK(TakeRefused(*wire, ref, memory));
   return memory;
 }

@@ -20,7 +20,8 @@
 
 namespace latchkey::car {
 
-// A command the car has begun. `state` is DELIVERED while it runs, then final.
+// A command the car has begun, or that was taken back before (CANCELLED). `state` is DELIVERED
+// while it runs, then final.
 struct Remembered {
   KeyId key;
   CommandId id;
@@ -57,6 +58,13 @@ struct InstalledApp {
   bool operator==(const InstalledApp&) const = default;
 };
 
+// What the car does by its charging windows.
+enum class ChargePlan : uint8_t {
+  kFree,    // there are none
+  kCharge,  // it is plugged, inside a window
+  kWait,    // it is not
+};
+
 struct Memory {
   KeyRing ring;
   Timestamp time_floor;
@@ -72,6 +80,11 @@ struct Memory {
   std::string destination;                   // v1::SendDestination
   std::vector<RefusedCommand> refused;
   std::set<KeyId> to_tell;  // keys whose place on the ring others changed, and who were not told
+  Timestamp last_wake;      // of the last wake SMS that was taken; an older one is a repeat
+  Timestamp departures_set_at;                 // when the departures were replaced
+  Timestamp departures_handled;                // departures up to here were preconditioned for
+  ChargePlan charge_plan = ChargePlan::kFree;  // last acted on
+  std::optional<Timestamp> climate_ends_at;    // climate runs until then
   bool operator==(const Memory&) const = default;
 };
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "bridge/core/denials.h"
+#include "bridge/core/journal.h"
 #include "bridge/core/last_known.h"
 #include "bridge/core/links.h"
 #include "bridge/core/outbox.h"
@@ -38,14 +39,15 @@ struct Bridge::Impl {
         rings(limits, fleet_cas, counters),
         links(limits, counters),
         denials(counters),
+        events(counters),
         outbox(limits, links, rings, denials, counters) {}
 
   void Arrived(const Publish& publish, const Now& now, Effects& out);
   void ArrivedCommand(const CarRef& ref, const KeyId& lane, const Publish& publish, const Now& now,
                       Effects& out);
   void ArrivedPresence(const CarRef& ref, const Publish& publish, const Now& now, Effects& out);
-  // True: it was about blocks.
-  bool ArrivedAboutBlocks(const Publish& publish, const Now& now, Effects& out);
+  // True: it was from the broker's plugin.
+  bool ArrivedFromPlugin(const Publish& publish, const Now& now, Effects& out);
   void CasChanged(const FleetCas& cas, const Now& now, Effects& out);
   void BrokerUp(const Now& now, Effects& out);
   void BrokerDown();
@@ -58,6 +60,7 @@ struct Bridge::Impl {
   Rings rings;
   Links links;
   Denials denials;
+  BrokerEvents events;
   Outbox outbox;
   bool broker_up = false;
   // While the broker shows what it retains and we have not answered: when we do.
@@ -98,13 +101,17 @@ void Bridge::Impl::ArrivedPresence(const CarRef& ref, const Publish& publish, co
   }
 }
 
-bool Bridge::Impl::ArrivedAboutBlocks(const Publish& publish, const Now& now, Effects& out) {
+bool Bridge::Impl::ArrivedFromPlugin(const Publish& publish, const Now& now, Effects& out) {
   if (publish.topic == kControlAnswerTopic) {
     outbox.BlocksChanged(denials.Answered(publish.payload, now, out));
     return true;
   }
   if (publish.topic == kBlocksChangedTopic) {
-    outbox.BlocksChanged(denials.Changed(publish.payload, out));
+    outbox.BlocksChanged(denials.Changed(publish.payload, now, out));
+    return true;
+  }
+  if (publish.topic == kEventTopic) {
+    events.Arrived(publish.payload, now, out);
     return true;
   }
   return false;
@@ -119,7 +126,7 @@ void Bridge::Impl::CasChanged(const FleetCas& cas, const Now& now, Effects& out)
 
 void Bridge::Impl::Arrived(const Publish& publish, const Now& now, Effects& out) {
   ++counters.messages;
-  if (ArrivedAboutBlocks(publish, now, out)) {
+  if (ArrivedFromPlugin(publish, now, out)) {
     return;
   }
   const std::optional<Topic> topic = ParseTopic(publish.topic);
@@ -209,8 +216,25 @@ void Bridge::Load(const storage::Record& record) {
                  [&](const storage::PresenceRecord& presence) { impl_->links.Load(presence); },
                  [&](const storage::CommandRecord& command) { impl_->outbox.Load(command); },
                  [&](const storage::BlockRecord& block) { impl_->denials.Load(block); },
+                 [](const storage::LogRecord&) {},
+                 [&](const storage::WakeRecord& wake) { impl_->outbox.Load(wake); },
              },
              record);
+}
+
+void Bridge::TakeRefused(const Bridge& before) {
+  impl_->outbox.TakeRefused(before.impl_->outbox);
+}
+
+void Bridge::StoreFails(const Bridge& before, const Now& now) {
+  impl_->links.See(before.impl_->links);
+  impl_->outbox.StoreFails();
+  impl_->broker_up = before.impl_->broker_up;
+  if (impl_->broker_up) {
+    Effects nothing;
+    impl_->outbox.Passes(now, nothing);
+    impl_->outbox.BrokerUp(now, nothing);
+  }
 }
 
 void Bridge::Step(const Input& input, const Now& now, Effects& out) {
@@ -218,24 +242,28 @@ void Bridge::Step(const Input& input, const Now& now, Effects& out) {
   impl.rings.Passes(now);
   impl.outbox.Passes(now, out);
   impl.denials.Passes(now, out);
+  impl.events.Passes(now, out);
   std::visit(Overloaded{
                  [&](const Message& message) { impl.Arrived(message.publish, now, out); },
                  [&](const BrokerUp&) { impl.BrokerUp(now, out); },
                  [&](const BrokerDown&) { impl.BrokerDown(); },
                  [](const Tick&) {},
                  [&](const FleetCas& cas) { impl.CasChanged(cas, now, out); },
+                 [&](const Contacts& contacts) { impl.outbox.ContactsAre(contacts); },
+                 [&](const SmsReport& report) { impl.outbox.Reported(report, now, out); },
              },
              input);
   if (impl.reconcile_at && *impl.reconcile_at <= now.mono) {
     impl.Reconcile(now, out);
   }
-  impl.outbox.CheckKeys(now, out);
+  impl.outbox.Settle(now, out);
 }
 
 std::optional<Instant> Bridge::NextDeadline() const {
   std::optional<Instant> next = impl_->reconcile_at;
   for (const std::optional<Instant>& due :
-       {impl_->outbox.NextDeadline(), impl_->denials.NextDeadline(), impl_->rings.NextDeadline()}) {
+       {impl_->outbox.NextDeadline(), impl_->denials.NextDeadline(), impl_->rings.NextDeadline(),
+        impl_->events.NextDeadline()}) {
     if (due && (!next || *due < *next)) {
       next = due;
     }

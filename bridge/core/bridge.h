@@ -27,8 +27,12 @@ struct Limits {
   Duration closed_kept =
       std::chrono::hours(24);  // outcome kept this long after expiry, for resends
   Duration receipt_wait = std::chrono::seconds(2);  // a live car that says nothing this long: hold
-  Duration redeliver_first = std::chrono::milliseconds(500);
-  Duration redeliver_max = std::chrono::seconds(30);
+  Duration deliver_after = std::chrono::milliseconds(500);  // a car came: first held command
+  Duration redeliver_first = std::chrono::seconds(30);      // it is online and silent: sent again;
+  Duration redeliver_max = std::chrono::minutes(5);  // twice as long after each time, to this
+  size_t in_flight_max = 4;  // held commands that a car has been sent and has not answered
+  size_t in_flight_bytes_max = 8192;
+  uint32_t sms_per_car_and_day = 10;  // a wake drains the 12 V battery
   Duration reconcile_after =
       std::chrono::seconds(2);  // after BrokerUp: publish what the broker lacks
 };
@@ -49,6 +53,11 @@ struct Counters {
   uint64_t blocks_lifted = 0;  // of those, when the car had answered
   uint64_t blocks_taken = 0;   // set or lifted by others, as the broker's plugin told
   uint64_t block_requests_unanswered = 0;  // given up: the plugin said nothing to any try
+  uint64_t sms_sent = 0;                   // handed to the gateway
+  uint64_t sms_delivered = 0;              // as it reports
+  uint64_t sms_failed = 0;
+  uint64_t wakes_skipped = 0;    // commands that woke no car: it had its SMS of the day
+  uint64_t events_left_out = 0;  // of the broker's entries for the log: too many at once
   std::map<int, uint64_t> refused;
   std::map<int, uint64_t> outcomes;  // by v1::ReceiptState, final ones
 };
@@ -76,6 +85,12 @@ class Bridge {
 
   // At start, once per record of the store, before the first Step.
   void Load(const storage::Record& record);
+  // After the last Load: what `before` has refused stays refused.
+  void TakeRefused(const Bridge& before);
+  // After the last Load: the store cannot write, so this core keeps nothing and is thrown away
+  // later. It sees the cars and the broker as `before` did, and refuses commands that it would hold
+  // with REASON_STORE_UNAVAILABLE. What else it says rests on nothing.
+  void StoreFails(const Bridge& before, const Now& now);
   void Step(const Input& input, const Now& now, Effects& out);
   // When to call Step(Tick{}) if nothing else happens. Monotonic.
   std::optional<Instant> NextDeadline() const;

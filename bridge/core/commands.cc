@@ -45,6 +45,11 @@ std::optional<KeyId> RemovesOf(const Command& command) {
                                        : std::nullopt;
 }
 
+std::optional<CommandId> CancelsOf(const Command& command) {
+  return command.body.has_cancel() ? CommandId::FromBytes(command.body.cancel().command_id())
+                                   : std::nullopt;
+}
+
 }  // namespace
 
 Entry EntryOf(const Command& command, uint64_t order, const Now& now) {
@@ -54,7 +59,9 @@ Entry EntryOf(const Command& command, uint64_t order, const Now& now) {
   entry.id = command.id;
   entry.order = order;
   entry.slot = command.action->slot;
+  entry.action = command.action;
   entry.removes = RemovesOf(command);
+  entry.cancels = CancelsOf(command);
   entry.issued_at = command.issued_at;
   if (command.expires_at) {
     entry.expires_at = Clamp(*command.expires_at);
@@ -92,7 +99,9 @@ Entry EntryOf(const storage::CommandRecord& record) {
     return entry;
   }
   entry.slot = command->action->slot;
+  entry.action = command->action;
   entry.removes = RemovesOf(*command);
+  entry.cancels = CancelsOf(*command);
   entry.issued_at = command->issued_at;
   if (command->expires_at) {
     entry.expires_at = Clamp(*command->expires_at);

@@ -37,6 +37,7 @@ struct Entry {
   CommandId id;
   uint64_t order = 0;
   v1::Slot slot = v1::SLOT_NONE;
+  const ActionFacts* action = nullptr;  // nullptr: not known any more, or to this software
   Timestamp issued_at;
   std::optional<Timestamp> expires_at;  // nullopt: never
   Timestamp received_at;
@@ -47,18 +48,26 @@ struct Entry {
   bool on_disk = false;                    // a record was written
   bool loaded = false;                     // came from the store
   bool sent = false;                       // may have reached the car
-  Reason denied = v1::REASON_UNSPECIFIED;  // why its key may not any more
+  Reason denied = v1::REASON_UNSPECIFIED;  // why it is not sent any more: its key, or taken back
   std::optional<KeyId> removes;            // a RemoveKey: of this key
+  std::optional<CommandId> cancels;        // a Cancel: of this command
   std::string payload;                     // SignedCommand; empty once closed
   std::string receipt;                     // last Receipt about it as carried; may be empty
   std::optional<Instant> expires_mono;
-  std::optional<Instant> act_at;  // live: hold; held, delivered: send; closed: forget
-  Duration back_off{0};
+  std::optional<Instant> act_at;  // live: hold; held, delivered: send again; closed: forget
+  uint64_t sent_visit = 0;        // visit of the car (Links) in which the bridge sent it; 0: none
+  Instant sent_at;                // when, the last time
+  Duration back_off{0};           // and how long the car may be silent then
   // What the two orders of deadlines hold of it; set by Commands alone.
   std::optional<Instant> due;
   std::optional<Timestamp> due_wall;
 
   bool Denied() const { return denied != v1::REASON_UNSPECIFIED; }
+
+  // Dead by the wall clock or by the monotonic one.
+  bool Expired(const Now& now) const {
+    return (expires_at && *expires_at <= now.wall) || (expires_mono && *expires_mono <= now.mono);
+  }
 };
 
 // A live entry for a command that arrives.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "bridge/core/journal.h"
 #include "proto/reason.h"
 #include "proto/wire.h"
 
@@ -115,7 +116,8 @@ bool Denials::Take(const Block& block, Effects& out) {
   return true;
 }
 
-std::vector<BlockScope> Denials::TakeAll(const std::vector<v1::Block>& blocks, Effects& out) {
+std::vector<BlockScope> Denials::TakeAll(const std::vector<v1::Block>& blocks, const Now& now,
+                                         Effects& out) {
   std::vector<BlockScope> changed;
   for (const v1::Block& wire : blocks) {
     const Result<Block> block = BlockFromWire(wire);
@@ -128,6 +130,7 @@ std::vector<BlockScope> Denials::TakeAll(const std::vector<v1::Block>& blocks, E
     }
     ++counters_.blocks_taken;
     changed.push_back(block->scope);
+    out.emplace_back(JournalOf(*block, now.wall));
     if (changed.size() <= kChangesLoggedMax) {
       out.emplace_back(EventOf(*block));
     }
@@ -139,13 +142,13 @@ std::vector<BlockScope> Denials::TakeAll(const std::vector<v1::Block>& blocks, E
   return changed;
 }
 
-std::vector<BlockScope> Denials::Changed(const std::string& payload, Effects& out) {
+std::vector<BlockScope> Denials::Changed(const std::string& payload, const Now& now, Effects& out) {
   const auto changed = FromWire<v1::BlocksChanged>(payload, kControlBytesMax);
   if (!changed) {
     ++counters_.refused[v1::REASON_MALFORMED];
     return {};
   }
-  return TakeAll(ListOf(changed->blocks()), out);
+  return TakeAll(ListOf(changed->blocks()), now, out);
 }
 
 // ---- what the owner's RemoveKey does
@@ -155,6 +158,7 @@ bool Denials::Own(const Block& block, const Now& now, Effects& out) {
     return false;
   }
   out.emplace_back(EventOf(block));
+  out.emplace_back(JournalOf(block, now.wall));
   if (up_) {
     if (requests_.size() < kChangesInFlightMax) {
       v1::Control control;
@@ -287,7 +291,7 @@ std::vector<BlockScope> Denials::Answered(const std::string& payload, const Now&
     ++counters_.refused[v1::REASON_MALFORMED];
     return {};
   }
-  std::vector<BlockScope> changed = TakeAll(ListOf(answer->blocks()), out);
+  std::vector<BlockScope> changed = TakeAll(ListOf(answer->blocks()), now, out);
   if (requests_.erase(answer->request_id()) == 0) {
     return changed;  // answered before, or asked by a bridge that is no more
   }

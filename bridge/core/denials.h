@@ -45,7 +45,7 @@ class Denials {
   void BrokerUp(const Now& now, Effects& out);
   void BrokerDown();
   // A message of kBlocksChangedTopic. Scopes whose standing it changed.
-  std::vector<BlockScope> Changed(const std::string& payload, Effects& out);
+  std::vector<BlockScope> Changed(const std::string& payload, const Now& now, Effects& out);
   // A message of kControlAnswerTopic. As Changed.
   std::vector<BlockScope> Answered(const std::string& payload, const Now& now, Effects& out);
 
@@ -90,7 +90,8 @@ class Denials {
   // True: it was taken over; written durably.
   bool Take(const Block& block, Effects& out);
   void Index(const Block& block);
-  std::vector<BlockScope> TakeAll(const std::vector<v1::Block>& blocks, Effects& out);
+  std::vector<BlockScope> TakeAll(const std::vector<v1::Block>& blocks, const Now& now,
+                                  Effects& out);
   bool Own(const Block& block, const Now& now, Effects& out);
   void Begin(const Now& now, Effects& out);
   void TellNext(const Now& now, Effects& out);

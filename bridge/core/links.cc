@@ -29,7 +29,8 @@ void Links::Load(const storage::PresenceRecord& record) {
                            presence.broker_started_at_ms(),
                            presence.since_ms(),
                            {},
-                           0};
+                           0,
+                           ++last_visit_};
   if (presence.online()) {
     online_.insert(record.ref);
   }
@@ -63,11 +64,16 @@ LinkChange Links::Arrived(const CarRef& ref, const std::string& payload, const N
   }
   Link& link = car->second;
   const Link before = link;
-  link = Link{presence.online(),   presence.session(), started,
-              presence.since_ms(), before.changed_at,  broker_session_};
-  if (before.online == link.online && before.session == link.session &&
-      before.broker_started_at_ms == started && before.since_ms == link.since_ms) {
+  link = Link{presence.online(), presence.session(), started,     presence.since_ms(),
+              before.changed_at, broker_session_,    before.visit};
+  const bool same_visit = before.session == link.session &&
+                          before.broker_started_at_ms == started &&
+                          before.since_ms == link.since_ms;
+  if (before.online == link.online && same_visit) {
     return LinkChange::kNone;
+  }
+  if (!same_visit) {
+    link.visit = ++last_visit_;
   }
   link.changed_at = now.mono;
   out.emplace_back(Write{storage::PresenceRecord{ref, now.wall, payload}, false});
@@ -86,6 +92,19 @@ Duration Links::AwayFor(const CarRef& ref, Instant now) const {
     return Duration(0);
   }
   return now - car->second.changed_at;
+}
+
+uint64_t Links::VisitOf(const CarRef& ref) const {
+  const auto car = cars_.find(ref);
+  return car == cars_.end() ? 0 : car->second.visit;
+}
+
+void Links::See(const Links& other) {
+  cars_ = other.cars_;
+  online_ = other.online_;
+  newest_broker_started_at_ms_ = other.newest_broker_started_at_ms_;
+  broker_session_ = other.broker_session_;
+  last_visit_ = other.last_visit_;
 }
 
 void Links::BrokerUp() {

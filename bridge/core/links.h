@@ -43,6 +43,13 @@ class Links {
   // bridge has watched it that long. 0: online, or not known.
   Duration AwayFor(const CarRef& ref, Instant now) const;
 
+  // Which of its MQTT sessions a car is in, or was in last: another number for each, since start.
+  // 0: nothing is known of the car.
+  uint64_t VisitOf(const CarRef& ref) const;
+
+  // The same cars, as `other` saw them.
+  void See(const Links& other);
+
   size_t cars() const { return cars_.size(); }
 
   size_t cars_online() const { return online_.size(); }
@@ -57,6 +64,7 @@ class Links {
     uint64_t since_ms = 0;
     Instant changed_at;  // when the bridge was told something else than before
     uint64_t seen = 0;   // the broker session in which it was last said
+    uint64_t visit = 0;
   };
 
   const Limits& limits_;
@@ -65,6 +73,7 @@ class Links {
   std::set<CarRef> online_;
   uint64_t newest_broker_started_at_ms_ = 0;
   uint64_t broker_session_ = 0;
+  uint64_t last_visit_ = 0;
 };
 
 }  // namespace latchkey::bridge

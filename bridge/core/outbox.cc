@@ -2,27 +2,22 @@
 #include "bridge/core/outbox.h"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
-#include <vector>
 
-#include "proto/reason.h"
+#include "bridge/core/journal.h"
 #include "proto/topic.h"
 
 namespace latchkey::bridge {
 
-namespace {
-
-bool Passed(const std::optional<Timestamp>& expires_at, const std::optional<Instant>& expires_mono,
-            const Now& now) {
-  return (expires_at && *expires_at <= now.wall) || (expires_mono && *expires_mono <= now.mono);
-}
-
-}  // namespace
-
 Outbox::Outbox(const Limits& limits, const Links& links, Rings& rings, Denials& denials,
                Counters& counters)
-    : limits_(limits), links_(links), rings_(rings), denials_(denials), counters_(counters) {}
+    : limits_(limits),
+      links_(links),
+      rings_(rings),
+      denials_(denials),
+      counters_(counters),
+      delivery_(limits),
+      waker_(limits, links, counters) {}
 
 void Outbox::Load(const storage::CommandRecord& record) {
   LK_ASSERT(!clocks_started_);
@@ -30,10 +25,15 @@ void Outbox::Load(const storage::CommandRecord& record) {
   commands_.Add(EntryOf(record));
 }
 
+void Outbox::Load(const storage::WakeRecord& record) {
+  waker_.Load(record);
+}
+
 // After Load, at the first moment that is known. A wall clock that was set back while the bridge
 // was down cannot give a command more than it had when it arrived.
 void Outbox::StartClocks(const Now& now) {
   clocks_started_ = true;
+  waker_.StartClocks(now);
   for (const auto& known : commands_.all()) {
     Entry& entry = commands_.At(known.first);
     if (entry.phase == Phase::kClosed) {
@@ -45,6 +45,9 @@ void Outbox::StartClocks(const Now& now) {
       entry.expires_mono = now.mono + left;
     }
     commands_.Reschedule(entry);
+    if (entry.phase == Phase::kHeld) {
+      waker_.Held(entry, now);
+    }
   }
   for (const auto& [ref, car] : commands_.cars()) {
     unchecked_.insert(ref);
@@ -61,50 +64,37 @@ void Outbox::Passes(const Now& now, Effects& out) {
   while (Entry* late = commands_.DueBy(now.wall)) {
     Ends(*late, now, out);
   }
-  std::vector<uint64_t> to_send;
   while (Entry* due = commands_.DueBy(now.mono)) {
-    if (!Act(*due, now, out)) {
-      to_send.push_back(due->order);
-    }
-  }
-  if (to_send.empty()) {
-    return;
-  }
-  // What was held in this very moment may deny keys whose commands are due to be sent.
-  CheckKeys(now, out);
-  for (const uint64_t order : to_send) {
-    Entry& entry = commands_.At(order);
-    if (entry.phase != Phase::kClosed && !entry.Denied()) {
-      Send(entry, now, out);
-      commands_.Reschedule(entry);
-    }
+    Act(*due, now, out);
   }
 }
 
-// Does what is due of one entry; afterwards it is due later, or not at all. False: it is due to be
-// sent.
-bool Outbox::Act(Entry& entry, const Now& now, Effects& out) {
+// Does what is due of one entry; afterwards it is due later, or not at all.
+void Outbox::Act(Entry& entry, const Now& now, Effects& out) {
   const bool act = entry.act_at && *entry.act_at <= now.mono;
   if (entry.phase == Phase::kClosed) {
     LK_ASSERT(act);
     Forget(entry.order, out);
-    return true;
+    return;
   }
   if (!act) {
     Ends(entry, now, out);
-    return true;
+    return;
   }
   entry.act_at.reset();
-  const bool live = entry.phase == Phase::kLive;
-  if (live) {
+  if (entry.phase == Phase::kLive) {
     Hold(entry, now, out);
-  } else {
-    KeepRemoval(entry, out);
+    return;
   }
-  if (entry.phase != Phase::kClosed) {
-    commands_.Reschedule(entry);
-  }
-  return live;
+  KeepRemoval(entry, out);
+  delivery_.Queue(entry.ref, entry.order, entry.payload.size(), now.mono);
+  commands_.Reschedule(entry);
+}
+
+void Outbox::Settle(const Now& now, Effects& out) {
+  CheckKeys(now, out);
+  Deliver(now, out);
+  WakeCars(now, out);
 }
 
 Verdict Outbox::Lawful(const Command& command, const Now& now) {
@@ -120,7 +110,8 @@ Verdict Outbox::Lawful(const Command& command, const Now& now) {
                 : Verdict::Refuse(v1::REASON_NOT_ON_RING);
 }
 
-// What takes keys away has room of its own: nobody keeps a key by filling the queue.
+// What takes keys away has room of its own: nobody keeps a key by filling the queue. So has what
+// takes commands back.
 bool Outbox::Full(const Command& command, size_t leaving, size_t leaving_of_key) const {
   const Commands::OfCar* car = commands_.OfCarOrNull(command.ref);
   if (car == nullptr) {
@@ -128,7 +119,12 @@ bool Outbox::Full(const Command& command, size_t leaving, size_t leaving_of_key)
   }
   const auto key = car->per_key.find(command.key_id);
   const size_t of_key = key == car->per_key.end() ? 0 : key->second;
-  const size_t room = command.body.has_remove_key() ? kRingKeysMax : 0;
+  size_t room = 0;
+  if (command.body.has_remove_key()) {
+    room = limits_.commands_per_key_max + kRingKeysMax;
+  } else if (command.body.has_cancel()) {
+    room = limits_.commands_per_key_max;
+  }
   return car->open.size() - leaving >= limits_.commands_per_car_max + room ||
          of_key - leaving_of_key >= limits_.commands_per_key_max + room;
 }
@@ -150,20 +146,46 @@ void Outbox::Arrived(const Command& command, const Now& now, Effects& out) {
     ArrivedOffline(command, now, out);
     return;
   }
+  if (store_fails_ || refused_.count(key) > 0) {
+    return;
+  }
   // The car answers for itself; the bridge only watches what it would hold if the car says nothing.
-  if (refused_.count(key) > 0 || !Lawful(command, now).allowed() || Full(command, 0, 0)) {
+  Verdict verdict = Lawful(command, now);
+  if (verdict.allowed() && Full(command, 0, 0)) {
+    verdict = Verdict::Refuse(v1::REASON_FULL);
+  }
+  out.emplace_back(JournalOf(command, v1::RECEIPT_STATE_UNSPECIFIED, verdict.reason, now));
+  if (!verdict.allowed()) {
     return;
   }
   Entry entry = EntryOf(command, next_order_++, now);
   entry.sent = true;
   entry.act_at = now.mono + limits_.receipt_wait;
+  // It may take one back, or have been taken back before it arrived.
+  unchecked_.insert(entry.ref);
   commands_.Add(std::move(entry));
+}
+
+// It may be a resend of what the car got before it left, or before the bridge knew.
+bool Outbox::MayHaveReached(const Command& command, const Now& now) const {
+  return links_.AwayFor(command.ref, now.mono) < now.wall - command.issued_at + kClockSkewMax;
 }
 
 void Outbox::ArrivedOffline(const Command& command, const Now& now, Effects& out) {
   const Verdict verdict = Lawful(command, now);
   if (!verdict.allowed()) {
     Refuse(command, verdict.reason, now, out);
+    return;
+  }
+  if (store_fails_) {
+    Refuse(command, v1::REASON_STORE_UNAVAILABLE, now, out);
+    return;
+  }
+  if (TakenBack(command)) {
+    Refuse(command, v1::REASON_CANCELLED, now, out);
+    return;
+  }
+  if (EndsCancel(command, now, out)) {
     return;
   }
   size_t leaving = 0;
@@ -180,8 +202,8 @@ void Outbox::ArrivedOffline(const Command& command, const Now& now, Effects& out
     return;
   }
   Entry entry = EntryOf(command, next_order_++, now);
-  // It may be a resend of what the car got before it left, or before the bridge knew.
-  entry.sent = links_.AwayFor(command.ref, now.mono) < now.wall - command.issued_at + kClockSkewMax;
+  out.emplace_back(JournalOf(command, v1::RECEIPT_STATE_UNSPECIFIED, v1::REASON_UNSPECIFIED, now));
+  entry.sent = MayHaveReached(command, now);
   Hold(commands_.Add(std::move(entry)), now, out);
 }
 
@@ -190,7 +212,7 @@ void Outbox::ArrivedOffline(const Command& command, const Now& now, Effects& out
 void Outbox::Hold(Entry& entry, const Now& now, Effects& out) {
   LK_ASSERT(entry.phase == Phase::kLive);
   entry.act_at.reset();
-  if (Passed(entry.expires_at, entry.expires_mono, now)) {
+  if (entry.Expired(now)) {
     commands_.Reschedule(entry);
     return;
   }
@@ -203,7 +225,7 @@ void Outbox::Hold(Entry& entry, const Now& now, Effects& out) {
   }
   commands_.SetPhase(entry, Phase::kHeld);
   entry.on_disk = true;
-  if (entry.removes) {
+  if (entry.removes || entry.cancels) {
     unchecked_.insert(entry.ref);
   }
   entry.state = v1::RECEIPT_STATE_HELD;
@@ -211,14 +233,17 @@ void Outbox::Hold(Entry& entry, const Now& now, Effects& out) {
   entry.receipt = SealBridgeReceipt(MakeOutcome(entry.ref, entry.id, entry.state, entry.reason,
                                                 now.wall, v1::RECEIPT_SOURCE_BRIDGE));
   out.emplace_back(Write{RecordOf(entry), true});
+  out.emplace_back(JournalOf(entry, v1::RECEIPT_SOURCE_BRIDGE, now));
   Say(entry, out);
   ++counters_.commands_held;
   out.emplace_back(LogEvent{
       LogEvent::Level::kInfo,
       "command_held",
       {{"car", entry.ref.ToText()}, {"key", entry.lane.str()}, {"command", entry.id.ToText()}}});
-  if (broker_up_ && links_.Online(entry.ref)) {
-    RetryLater(entry, now, limits_.redeliver_first);
+  if (links_.Online(entry.ref)) {
+    Enqueue(entry, now, Duration(0));
+  } else {
+    waker_.Held(entry, now);
   }
   commands_.Reschedule(entry);
   for (const uint64_t order : rivals) {
@@ -227,96 +252,17 @@ void Outbox::Hold(Entry& entry, const Now& now, Effects& out) {
   }
 }
 
-void Outbox::RetryLater(Entry& entry, const Now& now, Duration first) {
-  entry.back_off = first;
-  entry.act_at = now.mono + first;
-}
-
-// Publishes the phone's own bytes on the phone's own lane, unless it is too late.
-void Outbox::Send(Entry& entry, const Now& now, Effects& out) {
-  if (Passed(entry.expires_at, entry.expires_mono, now)) {
-    return;
-  }
-  uint32_t expiry_s = 0;
-  if (entry.expires_at) {
-    const Duration left = std::min(*entry.expires_at - now.wall, *entry.expires_mono - now.mono);
-    expiry_s = static_cast<uint32_t>(
-        std::clamp<int64_t>(left.count() / 1000, 1, std::numeric_limits<int32_t>::max()));
-  }
-  entry.sent = true;
-  entry.back_off = std::min(entry.back_off * 2, limits_.redeliver_max);
-  entry.act_at = now.mono + entry.back_off;
-  ++counters_.commands_delivered;
-  out.emplace_back(
-      Publish{CommandTopic(entry.ref, entry.lane), entry.payload, 1, Retain::kNo, expiry_s});
-}
-
-void Outbox::CarOnline(const CarRef& ref, const Now& now) {
-  const Commands::OfCar* car = commands_.OfCarOrNull(ref);
-  if (car == nullptr || !broker_up_) {
-    return;
-  }
-  for (const uint64_t order : car->open) {
-    Entry& entry = commands_.At(order);
-    if (entry.phase != Phase::kLive && !entry.Denied()) {
-      RetryLater(entry, now, limits_.redeliver_first);
-      commands_.Reschedule(entry);
-    }
-  }
-}
-
-void Outbox::CarOffline(const CarRef& ref, const Now& now, Effects& out) {
-  const Commands::OfCar* car = commands_.OfCarOrNull(ref);
-  if (car == nullptr) {
-    return;
-  }
-  const std::set<uint64_t> open = car->open;  // Hold may close some and the car with them
-  for (const uint64_t order : open) {
-    Entry& entry = commands_.At(order);
-    if (entry.phase == Phase::kLive) {
-      Hold(entry, now, out);
-    }
-    if (entry.phase == Phase::kHeld || entry.phase == Phase::kDelivered) {
-      KeepRemoval(entry, out);
-      entry.act_at.reset();
-      commands_.Reschedule(entry);
-    }
-  }
-}
-
-void Outbox::BrokerUp(const Now& now, Effects& out) {
-  broker_up_ = true;
-  for (const uint64_t order : unsaid_) {
-    Say(commands_.At(order), out);
-  }
-  unsaid_.clear();
-  for (const auto& [ref, car] : commands_.cars()) {
-    if (links_.Online(ref)) {
-      CarOnline(ref, now);
-    }
-  }
-}
-
-void Outbox::BrokerDown() {
-  broker_up_ = false;
-  for (const auto& [ref, car] : commands_.cars()) {
-    for (const uint64_t order : car.open) {
-      Entry& entry = commands_.At(order);
-      // What reaches the car from here on is not seen.
-      entry.sent = true;
-      if (entry.phase != Phase::kLive) {
-        entry.act_at.reset();
-      }
-      commands_.Reschedule(entry);
-    }
-  }
-}
-
 std::optional<Instant> Outbox::NextDeadline() const {
   if (!clocks_started_) {
     return commands_.all().empty() ? std::nullopt : std::optional<Instant>(Instant{0});
   }
-  return commands_.NextDue();
+  std::optional<Instant> next = commands_.NextDue();
+  for (const std::optional<Instant>& due : {delivery_.NextDue(), waker_.NextDeadline()}) {
+    if (due && (!next || *due < *next)) {
+      next = due;
+    }
+  }
+  return next;
 }
 
 void Outbox::CheckEntry(const Entry& entry) const {
@@ -337,10 +283,20 @@ void Outbox::CheckEntry(const Entry& entry) const {
   LK_ASSERT(entry.phase == Phase::kClosed || !entry.act_at || !entry.Denied());
   LK_ASSERT(entry.phase == Phase::kClosed || entry.phase == Phase::kLive || !entry.act_at ||
             broker_up_);
+  const bool in_delivery = delivery_.Knows(entry.ref, entry.order);
+  LK_ASSERT(!in_delivery || (broker_up_ && !entry.Denied() && links_.Online(entry.ref)));
+  LK_ASSERT(!in_delivery || entry.phase == Phase::kHeld || entry.phase == Phase::kDelivered);
+  // What is queued waits for its turn, what is in flight for the car or its time.
+  LK_ASSERT(!in_delivery || delivery_.Queued(entry.ref, entry.order) == !entry.act_at);
+  // What is held for a car that is there goes to it. One that was sent may have expired since.
+  LK_ASSERT(entry.phase != Phase::kHeld || entry.Denied() || !broker_up_ ||
+            !links_.Online(entry.ref) || in_delivery || entry.sent);
 }
 
 void Outbox::CheckInvariants() const {
   commands_.CheckInvariants();
+  delivery_.CheckInvariants();
+  waker_.CheckInvariants();
   LK_ASSERT(refused_.size() <= kRefusedKept && refused_order_.size() == refused_.size());
   LK_ASSERT(unsaid_.empty() || !broker_up_);
   LK_ASSERT(unchecked_.empty() || !clocks_started_);

@@ -39,20 +39,39 @@ void Outbox::CheckKeys(const Now& now, Effects& out) {
   while (!unchecked_.empty()) {
     const CarRef ref = *unchecked_.begin();
     // Denying a key can end its own RemoveKey and so lift another's block. Each round but the last
-    // denies a command or settles a block, and neither comes back.
+    // denies or takes back a command or settles a block, and none of these comes back.
     bool again = true;
     while (again) {
       const bool denied = DenyCommands(ref, now, out);
+      const bool taken_back = TakeBack(ref, now, out);
       const bool settled = SettleBlocks(ref, now, told);
-      again = denied || settled;
+      again = denied || taken_back || settled;
     }
     unchecked_.erase(ref);
   }
   out.insert(out.end(), std::make_move_iterator(told.begin()), std::make_move_iterator(told.end()));
 }
 
-// What waits of a key that is denied here, or is not on the ring any more, is never sent again. It
-// ends at once; when the car may be about to answer for itself, after kAnswerGrace.
+// Never sent again: it ends at once; when the car may be about to answer for itself, after
+// kAnswerGrace.
+void Outbox::Stop(Entry& entry, Reason why, const Now& now, Effects& out) {
+  entry.denied = why;
+  NotSent(entry);
+  waker_.Over(entry);
+  if (entry.phase == Phase::kDelivered || (entry.sent && links_.Online(entry.ref))) {
+    entry.expires_mono = std::min(entry.expires_mono.value_or(now.mono), now.mono);
+    if (entry.removes) {
+      unchecked_.insert(entry.ref);
+    }
+    commands_.Reschedule(entry);
+    return;
+  }
+  const v1::ReceiptState state =
+      why == v1::REASON_CANCELLED ? v1::RECEIPT_STATE_CANCELLED : v1::RECEIPT_STATE_REFUSED;
+  CloseByBridge(entry, state, why, now, out);
+}
+
+// What waits of a key that is denied here, or is not on the ring any more.
 bool Outbox::DenyCommands(const CarRef& ref, const Now& now, Effects& out) {
   const Commands::OfCar* car = commands_.OfCarOrNull(ref);
   if (car == nullptr) {
@@ -67,20 +86,13 @@ bool Outbox::DenyCommands(const CarRef& ref, const Now& now, Effects& out) {
     }
     const OpenedRing* opened = rings_.Find(ref);
     if (denials_.Denies(entry.lane, ref)) {
-      entry.denied = v1::REASON_BLOCKED;
+      Stop(entry, v1::REASON_BLOCKED, now, out);
     } else if (opened != nullptr && opened->ring.Find(entry.lane) == nullptr) {
-      entry.denied = v1::REASON_NOT_ON_RING;
+      Stop(entry, v1::REASON_NOT_ON_RING, now, out);
     } else {
       continue;
     }
     any = true;
-    entry.act_at.reset();
-    if (entry.phase == Phase::kDelivered || (entry.sent && links_.Online(ref))) {
-      entry.expires_mono = std::min(entry.expires_mono.value_or(now.mono), now.mono);
-      commands_.Reschedule(entry);
-    } else {
-      CloseByBridge(entry, v1::RECEIPT_STATE_REFUSED, entry.denied, now, out);
-    }
   }
   return any;
 }

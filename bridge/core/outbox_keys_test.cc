@@ -77,7 +77,7 @@ TEST_CASE("keys: a car that is online is given 2 s to do it itself, then the key
   s.Said();
   s.Sends("k1", "c2", "remove_key", 0s);
   s.Passes(2s);
-  CHECK(s.Said() == "write c2 HELD durable | receipt k1 c2 HELD | " + kDenied);
+  CHECK(s.Said() == "write c2 HELD durable | receipt k1 c2 HELD | " + kDenied + " | deliver c2");
   // Over a crash the bridge still asks the car, so that the block does not stand for ever.
   s.Restarts(Story::Crash::kPower);
   s.Presence(true);
@@ -271,7 +271,7 @@ TEST_CASE("keys: a confirmed remove_key is asked for until the car has said how 
   s.Passes(1ms);
   CHECK(s.Said() == "deliver c1");
   s.CarSays("c1", v1::RECEIPT_STATE_DELIVERED);
-  s.Passes(30s);
+  s.Passes(60s);
   CHECK(s.Said() == "deliver c1");
   s.CarSays("c1", v1::RECEIPT_STATE_DONE);
   CHECK(s.Said() == "write c1 DONE durable | " + kLifted);

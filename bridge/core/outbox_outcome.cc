@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "bridge/core/journal.h"
 #include "bridge/core/outbox.h"
 #include "proto/reason.h"
 #include "proto/topic.h"
@@ -39,7 +40,8 @@ void Outbox::Answer(Entry& entry, const KeyId& lane, const Now& now, Effects& ou
     Outcome outcome = MakeOutcome(entry.ref, entry.id, entry.state, entry.reason, entry.changed_at,
                                   v1::RECEIPT_SOURCE_BRIDGE);
     outcome.may_have_acted = outcome.may_have_acted || entry.state == v1::RECEIPT_STATE_EXPIRED ||
-                             entry.state == v1::RECEIPT_STATE_SUPERSEDED;
+                             entry.state == v1::RECEIPT_STATE_SUPERSEDED ||
+                             entry.state == v1::RECEIPT_STATE_CANCELLED;
     entry.receipt = SealBridgeReceipt(outcome);
   }
   if (!entry.receipt.empty()) {
@@ -51,19 +53,23 @@ void Outbox::Answer(Entry& entry, const KeyId& lane, const Now& now, Effects& ou
   // The car has just been given it by the phone.
   entry.sent = true;
   commands_.Reschedule(entry);
-  if (entry.phase == Phase::kDelivered && broker_up_ && !entry.act_at && !entry.Denied()) {
-    RetryLater(entry, now, limits_.receipt_wait);
-    commands_.Reschedule(entry);
+  if (entry.phase == Phase::kDelivered && !entry.act_at) {
+    AskAgain(entry, now, limits_.receipt_wait);
   }
 }
 
 void Outbox::Refuse(const Command& command, Reason reason, const Now& now, Effects& out) {
-  const v1::ReceiptState state =
-      reason == v1::REASON_EXPIRED ? v1::RECEIPT_STATE_EXPIRED : v1::RECEIPT_STATE_REFUSED;
+  v1::ReceiptState state = v1::RECEIPT_STATE_REFUSED;
+  if (reason == v1::REASON_EXPIRED) {
+    state = v1::RECEIPT_STATE_EXPIRED;
+  } else if (reason == v1::REASON_CANCELLED) {
+    state = v1::RECEIPT_STATE_CANCELLED;
+  }
   std::string receipt = SealBridgeReceipt(
       MakeOutcome(command.ref, command.id, state, reason, now.wall, v1::RECEIPT_SOURCE_BRIDGE));
   ++counters_.refused[reason];
   out.emplace_back(Publish{ReceiptTopic(command.ref, command.key_id), receipt, 1, Retain::kNo, 0});
+  out.emplace_back(JournalOf(command, state, reason, now));
   out.emplace_back(LogEvent{LogEvent::Level::kInfo,
                             "command_refused",
                             {{"car", command.ref.ToText()},
@@ -77,6 +83,15 @@ void Outbox::Refuse(const Command& command, Reason reason, const Now& now, Effec
     refused_.erase(refused_order_.front());
     refused_order_.pop_front();
   }
+}
+
+void Outbox::TakeRefused(const Outbox& before) {
+  refused_ = before.refused_;
+  refused_order_ = before.refused_order_;
+}
+
+void Outbox::StoreFails() {
+  store_fails_ = true;
 }
 
 void Outbox::Receipt(const CarRef& ref, const KeyId& lane, const std::string& payload,
@@ -98,6 +113,7 @@ void Outbox::Receipt(const CarRef& ref, const KeyId& lane, const std::string& pa
   Entry* known = commands_.Find(ref, outcome->command_id);
   if (known == nullptr) {
     if (IsFinal(outcome->state)) {
+      out.emplace_back(JournalOf(*outcome, lane, now, "not known here"));
       LiftBlockOf(ref, outcome->command_id, now, out);
     }
     return;
@@ -114,6 +130,8 @@ void Outbox::Receipt(const CarRef& ref, const KeyId& lane, const std::string& pa
           {{"stands", std::string(ToText(entry.state))},
            {"said", std::string(ToText(outcome->state))}},
           out);
+      out.emplace_back(JournalOf(*outcome, lane, now,
+                                 "too late: " + std::string(ToText(entry.state)) + " stands"));
     }
     return;
   }
@@ -122,26 +140,30 @@ void Outbox::Receipt(const CarRef& ref, const KeyId& lane, const std::string& pa
     CloseByCar(entry, *outcome, now, out);
     return;
   }
-  entry.act_at.reset();
-  if (!entry.expires_at && !entry.Denied() && broker_up_ && links_.Online(ref)) {
-    // It has no end of its own: asked again until the car has said how it ended.
-    RetryLater(entry, now, limits_.redeliver_max);
-  }
+  NotSent(entry);
   if (entry.phase != Phase::kDelivered) {
+    waker_.Over(entry);
     commands_.SetPhase(entry, Phase::kDelivered);
     entry.state = outcome->state;
     entry.changed_at = now.wall;
     if (entry.on_disk) {
       out.emplace_back(Write{RecordOf(entry), false});
     }
+    out.emplace_back(JournalOf(entry, v1::RECEIPT_SOURCE_CAR, now));
   }
   commands_.Reschedule(entry);
+  if (!entry.expires_at) {
+    // It has no end of its own: asked again until the car has said how it ended.
+    AskAgain(entry, now, limits_.redeliver_first);
+  }
 }
 
-// Its time is over, by its expiry or because its key was denied.
+// Its time is over, by its expiry, because its key was denied or because it was taken back.
 void Outbox::Ends(Entry& entry, const Now& now, Effects& out) {
   if (entry.phase == Phase::kDelivered) {
     CloseByBridge(entry, v1::RECEIPT_STATE_REFUSED, v1::REASON_OUTCOME_UNKNOWN, now, out);
+  } else if (entry.denied == v1::REASON_CANCELLED) {
+    CloseByBridge(entry, v1::RECEIPT_STATE_CANCELLED, entry.denied, now, out);
   } else if (entry.Denied()) {
     CloseByBridge(entry, v1::RECEIPT_STATE_REFUSED, entry.denied, now, out);
   } else {
@@ -153,7 +175,7 @@ void Outbox::CloseByCar(Entry& entry, const Outcome& outcome, const Now& now, Ef
   entry.state = outcome.state;
   entry.reason = outcome.reason;
   unsaid_.erase(entry.order);
-  Closed(entry, now, out);
+  Closed(entry, v1::RECEIPT_SOURCE_CAR, now, out);
 }
 
 void Outbox::CloseByBridge(Entry& entry, v1::ReceiptState state, Reason reason, const Now& now,
@@ -164,13 +186,15 @@ void Outbox::CloseByBridge(Entry& entry, v1::ReceiptState state, Reason reason, 
   entry.state = state;
   entry.reason = reason;
   entry.receipt = SealBridgeReceipt(outcome);
-  Closed(entry, now, out);
+  Closed(entry, v1::RECEIPT_SOURCE_BRIDGE, now, out);
   Say(entry, out);
 }
 
 // What was promised is closed as surely as it was held: else a power cut could open it again and
 // give it a second outcome.
-void Outbox::Closed(Entry& entry, const Now& now, Effects& out) {
+void Outbox::Closed(Entry& entry, v1::ReceiptSource source, const Now& now, Effects& out) {
+  NotSent(entry);
+  waker_.Over(entry);
   commands_.SetPhase(entry, Phase::kClosed);
   entry.changed_at = now.wall;
   entry.payload.clear();
@@ -183,6 +207,9 @@ void Outbox::Closed(Entry& entry, const Now& now, Effects& out) {
   const bool bridge_said =
       entry.state != v1::RECEIPT_STATE_DONE && entry.state != v1::RECEIPT_STATE_FAILED;
   out.emplace_back(Write{RecordOf(entry), entry.on_disk || bridge_said});
+  out.emplace_back(
+      JournalOf(entry, source, now,
+                source == v1::RECEIPT_SOURCE_BRIDGE && entry.sent ? "the car may have acted" : ""));
   entry.on_disk = true;
   if (entry.removes) {
     unchecked_.insert(entry.ref);

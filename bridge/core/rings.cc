@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "bridge/core/journal.h"
 #include "proto/certificate.h"
 #include "proto/reason.h"
 #include "proto/topic.h"
@@ -114,6 +115,8 @@ bool Rings::Arrived(const CarRef& ref, const Publish& publish, Timestamp now, Ef
     }
     return false;
   }
+  const OpenedRing* before = held.version > 0 ? Find(ref) : nullptr;
+  JournalRing(before == nullptr ? nullptr : &before->ring, opened->ring, now, out);
   held.version = opened->ring.version;
   held.shown = broker_session_;
   held.payload = publish.payload;

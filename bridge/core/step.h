@@ -1,6 +1,7 @@
 // The whole vocabulary of the bridge on one screen: what can happen to it and what it can do.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -8,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "latchkey/v1/log.pb.h"
 #include "proto/message.h"
 #include "proto/time.h"
 #include "proto/types.h"
@@ -33,7 +35,29 @@ struct Tick {};
 // from here on.
 using FleetCas = std::map<FleetId, std::string>;
 
-using Input = std::variant<Message, BrokerUp, BrokerDown, Tick, FleetCas>;
+// How a car is reached by SMS. The relay key (proto/sms.h) is secret: never logged.
+struct Contact {
+  std::string number;  // E.164: '+' and 8 to 15 digits
+  std::string relay_key;
+  bool operator==(const Contact&) const = default;
+};
+
+// All cars that have a number. As an input: from here on these.
+using Contacts = std::map<CarRef, Contact>;
+
+// What a gateway says of an SMS it was given, in order, each at most once.
+struct SmsReport {
+  enum class What : uint8_t {
+    kSent,       // the network has taken it
+    kDelivered,  // the car's modem has it
+    kFailed,     // it will not arrive
+  };
+  uint64_t id = 0;  // SendSms.id
+  What what = What::kSent;
+  std::string text;  // the gateway's own words, for the log
+};
+
+using Input = std::variant<Message, BrokerUp, BrokerDown, Tick, FleetCas, Contacts, SmsReport>;
 
 // A change to the store. The runner commits all writes of a turn, durably if any is durable, before
 // any Publish leaves.
@@ -53,7 +77,27 @@ struct LogEvent {
   bool operator==(const LogEvent&) const = default;
 };
 
-using Effect = std::variant<Publish, Write, LogEvent>;
+// An entry of the log that people are shown later (proto/log_chain.h). The runner gives it salt,
+// sequence and place in the chain and commits it with the writes of the same turn.
+struct Journal {
+  v1::LogEntry entry;
+
+  bool operator==(const Journal& other) const {
+    return entry.SerializeAsString() == other.entry.SerializeAsString();
+  }
+};
+
+// Hand an SMS to the gateway, after the writes of this turn.
+struct SendSms {
+  uint64_t id = 0;
+  CarRef ref;
+  std::string number;
+  std::string bytes;                    // at most kSmsBytesMax
+  std::optional<Timestamp> expires_at;  // of no use to anybody afterwards
+  bool operator==(const SendSms&) const = default;
+};
+
+using Effect = std::variant<Publish, Write, LogEvent, Journal, SendSms>;
 using Effects = std::vector<Effect>;
 
 }  // namespace latchkey::bridge

@@ -6,9 +6,11 @@
 //   write c1 HELD durable | receipt k1 c1 HELD | deliver c1 | erase c1 | write ring 2 durable
 //   write presence online | write state body 5 | publish state body 5 | publish ring 2
 //   write block k2 f/car1 durable | tell block k2 f/car1 | write lift k2 f durable | tell lift k2 f
-//   erase block k2 everywhere
+//   erase block k2 everywhere | write wake 1 durable | sms command c1 | sms wake
 // The broker's plugin holds blocks of its own and answers what it is asked at once, unless told to
 // be silent; what it is asked of its list is not said.
+// Journaled() gives what went into the log:
+//   k1 c1 lock arrived | k1 c1 lock HELD bridge | ring 2 k2: removed: driver | wake c1: sms sent
 // A receipt is followed by its reason where that says more than its state, and by "maybe" when it
 // says that the car may have acted.
 #pragma once
@@ -32,6 +34,7 @@
 #include "proto/keyring.h"
 #include "proto/reason.h"
 #include "proto/receipt.h"
+#include "proto/sms.h"
 #include "proto/state.h"
 #include "proto/topic.h"
 #include "tools/ca/ca.h"
@@ -44,6 +47,7 @@ using std::chrono_literals::operator""s;
 using std::chrono_literals::operator""ms;
 
 inline constexpr Timestamp kStoryStart{1'760'000'000'000};
+inline constexpr const char* kStoryNumber = "+436641234567";
 
 inline CarRef RefOf(const std::string& car) {
   return {FleetId::Parse("f").value(), CarId::Parse(car).value()};
@@ -206,6 +210,9 @@ struct StoryStore {
     if (const auto* block = std::get_if<storage::EraseBlock>(&change)) {
       return "block " + TextOf(block->scope) + block->scope.key.str();
     }
+    if (const auto* wake = std::get_if<storage::WakeRecord>(&change)) {
+      return "wake " + wake->ref.ToText();
+    }
     const auto& erase = std::get<storage::EraseCommand>(change);
     return "command " + erase.ref.ToText() + " " + erase.id.ToText();
   }
@@ -222,6 +229,9 @@ struct StoryStore {
     }
     if (const auto* block = std::get_if<storage::BlockRecord>(&change)) {
       return *block;
+    }
+    if (const auto* wake = std::get_if<storage::WakeRecord>(&change)) {
+      return *wake;
     }
     return std::get<storage::CommandRecord>(change);
   }
@@ -268,6 +278,7 @@ class Story {
     Presence(false);
     Passes(10min);  // away long enough that nothing can have reached it
     Said();
+    Journaled();
   }
 
   // ---- what happens
@@ -283,6 +294,21 @@ class Story {
   }
 
   void CasAre(const FleetCas& cas) { Step(cas); }
+
+  // From here on the car has a number.
+  void HasNumber() { Step(Contacts{{ref, Contact{kStoryNumber, std::string(32, 'r')}}}); }
+
+  void HasNoNumber() { Step(Contacts{}); }
+
+  // Of the SMS that was handed over last.
+  void GatewaySays(SmsReport::What what, const std::string& text = "") {
+    Step(SmsReport{last_sms_, what, text});
+  }
+
+  // The broker's plugin has something for the log.
+  void PluginTells(const v1::LogEntry& entry) {
+    Arrives(std::string(kEventTopic), entry.SerializeAsString());
+  }
 
   void RingArrives(uint64_t version, const std::vector<std::string>& names,
                    Retain retain = Retain::kNo) {
@@ -309,6 +335,13 @@ class Story {
              Duration life) {
     Make(phone, name, action, life);
     Resends(name);
+  }
+
+  // `phone` takes command `target` back by command `name`.
+  void Cancels(const std::string& phone, const std::string& name, const std::string& target,
+               Duration life = 10min) {
+    cancels_ = target;
+    Sends(phone, name, "cancel", life);
   }
 
   void Resends(const std::string& name) {
@@ -440,6 +473,18 @@ class Story {
     return text;
   }
 
+  std::string Journaled() {
+    std::string text;
+    for (const v1::LogEntry& entry : journal_) {
+      text += (text.empty() ? "" : " | ") + TextOfEntry(entry);
+    }
+    journal_.clear();
+    return text;
+  }
+
+  // Of the last entry of the log.
+  const v1::LogEntry& LastEntry() const { return journal_.back(); }
+
   uint64_t Refused(Reason reason) const {
     const auto at = bridge->counters().refused.find(reason);
     return at == bridge->counters().refused.end() ? 0 : at->second;
@@ -453,8 +498,9 @@ class Story {
   StoryStore store;
   PluginModel plugin;
   bool plugin_answers = true;
-  int asked = 0;              // control messages that reached the plugin
-  std::string remove = "k2";  // what remove_key takes away
+  int asked = 0;                   // control messages that reached the plugin
+  std::string remove = "k2";       // what remove_key takes away
+  std::vector<std::string> lines;  // all values of fields of log lines
 
  private:
   struct Sent {
@@ -474,6 +520,8 @@ class Story {
       command.mutable_remove_key()->set_key_id(SharedKeys().IdOf(remove).str());
     } else if (name == "remove_app") {
       command.mutable_remove_app()->set_app_id("org.example.app");
+    } else if (name == "cancel") {
+      command.mutable_cancel()->set_command_id(sent_.at(cancels_).id.ToBytes());
     } else {
       command.GetReflection()->MutableMessage(&command, field);
     }
@@ -496,6 +544,16 @@ class Story {
     store.Commit(step);
     effects_.insert(effects_.end(), step.begin(), step.end());
     for (const Effect& effect : step) {
+      if (const auto* line = std::get_if<LogEvent>(&effect)) {
+        for (const auto& [name, value] : line->fields) {
+          lines.push_back(value);
+        }
+      } else if (const auto* journal = std::get_if<Journal>(&effect)) {
+        journal_.push_back(journal->entry);
+      } else if (const auto* sms = std::get_if<SendSms>(&effect)) {
+        LK_ASSERT(sms->id > last_sms_);
+        last_sms_ = sms->id;
+      }
       const auto* publish = std::get_if<Publish>(&effect);
       if (publish != nullptr && publish->topic == kControlTopic) {
         PluginGets(publish->payload);
@@ -532,7 +590,53 @@ class Story {
     if (const auto* publish = std::get_if<Publish>(&effect)) {
       return TextOfPublish(*publish);
     }
+    if (const auto* sms = std::get_if<SendSms>(&effect)) {
+      return TextOfSms(*sms);
+    }
     return "";
+  }
+
+  std::string TextOfSms(const SendSms& sms) const {
+    LK_ASSERT(sms.number == kStoryNumber && sms.expires_at);
+    const KeyRing ring = OpenKeyRing(SharedKeys().Ring(sms.ref, 1, {"k1", "k2", "k3", "k4"}),
+                                     SharedKeys().Cas().begin()->second, std::nullopt)
+                             .value();
+    const auto opened = OpenSms(sms.bytes, sms.ref, ring, std::string(32, 'r')).value();
+    const auto* command = std::get_if<CommandSms>(&opened);
+    if (command == nullptr) {
+      return "sms wake";
+    }
+    for (const auto& [name, sent] : sent_) {
+      if (sent.bytes == command->wire) {
+        return "sms command " + name;
+      }
+    }
+    return "sms of other bytes";
+  }
+
+  std::string TextOfEntry(const v1::LogEntry& entry) const {
+    LK_ASSERT(entry.at_ms() > 0 && entry.salt().empty() && entry.note().size() <= 256);
+    const auto key = KeyId::Parse(entry.key_id());
+    const auto id = CommandId::FromBytes(entry.command_id());
+    std::string text;
+    if (entry.event() == "command") {
+      LK_ASSERT(key && id && entry.fleet() == ref.fleet.str() && entry.car() == ref.car.str());
+      text = SharedKeys().NameOf(*key) + " " + NameOf(*id) + " " +
+             (entry.action().empty() ? "?" : entry.action()) + " ";
+      const bool arrived = entry.state() == v1::RECEIPT_STATE_UNSPECIFIED;
+      text += arrived ? "arrived" : std::string(ToText(entry.state()));
+      text += entry.source() == v1::RECEIPT_SOURCE_BRIDGE ? " bridge" : "";
+      text += entry.source() == v1::RECEIPT_SOURCE_CAR ? " car" : "";
+      if (entry.reason() != v1::REASON_UNSPECIFIED) {
+        text += " " + std::string(FactsOf(entry.reason()).word);
+      }
+    } else {
+      text = entry.event();
+      text += entry.ring_version() > 0 ? " " + std::to_string(entry.ring_version()) : "";
+      text += key ? " " + SharedKeys().NameOf(*key) : "";
+      text += id ? " " + NameOf(*id) : "";
+    }
+    return text + (entry.note().empty() ? "" : ": " + entry.note());
   }
 
   std::string TextOfChange(const storage::Change& change) const {
@@ -557,6 +661,9 @@ class Story {
     }
     if (const auto* block = std::get_if<storage::EraseBlock>(&change)) {
       return "erase block " + bridge::TextOf(block->scope);
+    }
+    if (const auto* wake = std::get_if<storage::WakeRecord>(&change)) {
+      return "write wake " + std::to_string(wake->count);
     }
     return "erase " + NameOf(std::get<storage::EraseCommand>(change).id);
   }
@@ -605,9 +712,9 @@ class Story {
     LK_ASSERT(topic.kind == TopicKind::kReceipt);
     const Outcome outcome = OpenReceipt(publish.payload, ref, std::nullopt).value();
     const std::string word(FactsOf(outcome.reason).word);
-    const bool plain = outcome.reason == v1::REASON_UNSPECIFIED ||
-                       outcome.reason == v1::REASON_EXPIRED ||
-                       outcome.reason == v1::REASON_SUPERSEDED;
+    const bool plain =
+        outcome.reason == v1::REASON_UNSPECIFIED || outcome.reason == v1::REASON_EXPIRED ||
+        outcome.reason == v1::REASON_CANCELLED || outcome.reason == v1::REASON_SUPERSEDED;
     return "receipt " + phone + " " + NameOf(outcome.command_id) + " " +
            std::string(ToText(outcome.state)) + (plain ? "" : " " + word) +
            (outcome.may_have_acted && outcome.state != v1::RECEIPT_STATE_DONE ? " maybe" : "");
@@ -619,6 +726,9 @@ class Story {
   std::string presence_;
   std::map<std::string, Sent> sent_;
   Effects effects_;
+  std::vector<v1::LogEntry> journal_;
+  std::string cancels_;  // what a cancel takes back
+  uint64_t last_sms_ = 0;
   bool broker_up_ = false;
 };
 

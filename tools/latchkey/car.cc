@@ -122,6 +122,17 @@ void AddCar(CLI::App& app, Context& context) {
                   "What the person in the car says to a phone that proved itself: ask (default, on "
                   "stdin), yes or no")
       ->check(CLI::IsMember({"ask", "yes", "no"}));
+  CLI::Option* inbox = run->add_option(
+      "--sms-inbox", options->sms_inbox,
+      "Inbox folder of the gammu-smsd at the car's modem: its .bin files are what the "
+      "server sends to a sleeping car; read, then deleted");
+  run->add_flag("--asleep", options->asleep, "Do not connect until an SMS wakes the car")
+      ->needs(inbox);
+  run->add_option(
+         "--utc-offset", options->utc_offset_minutes,
+         "Minutes by which the car's local time, in which schedules are meant, is ahead of "
+         "UTC (default 0)")
+      ->check(CLI::Range(-840, 840));
   run->add_option("--for", options->length, "End after this time, for example 30s or 5m");
   run->callback([&context, options] { RunCar(context, *options); });
 }

@@ -27,10 +27,11 @@ Result<void> AddCarFiles(const Folder& folder, const CarRef& ref, int days);
 bool HasCarFiles(const Folder& folder, const CarRef& ref);
 
 // The car of these files, not yet started, as link `index` of `inbox`. No other process opens it
-// while this one has it. Errors: as above, those of LoadMemory, REASON_NOT_ALLOWED (another process
-// has it).
+// while this one has it. `utc_offset_minutes` is what its schedules mean by local time. Errors: as
+// above, those of LoadMemory, REASON_NOT_ALLOWED (another process has it).
 Result<std::unique_ptr<car::CarClient>> OpenCar(const Folder& folder, const CarRef& ref,
-                                                size_t index, tools::Inbox& inbox);
+                                                size_t index, tools::Inbox& inbox,
+                                                int utc_offset_minutes = 0);
 
 // A car's memory, for who changes it while the car does not run. Nobody else can until it is gone.
 class ParkedCar {
@@ -69,6 +70,9 @@ struct CarRunOptions {
   std::string role = "owner";
   std::string confirm = "ask";
   std::string length;
+  bool asleep = false;         // connects when an SMS wakes it
+  std::string sms_inbox;       // folder of the car's own gammu-smsd; empty: none
+  int utc_offset_minutes = 0;  // of the car's local time
 };
 
 void RunCar(Context& context, const CarRunOptions& options);

@@ -15,6 +15,7 @@
 #include "tools/latchkey/car.h"
 #include "tools/latchkey/cell.h"
 #include "tools/latchkey/phone_file.h"
+#include "tools/latchkey/relay_key.h"
 #include "tools/latchkey/show.h"
 
 namespace latchkey::cli {
@@ -124,7 +125,8 @@ Result<void> AddCarFiles(const Folder& folder, const CarRef& ref, int days) {
 }
 
 Result<std::unique_ptr<car::CarClient>> OpenCar(const Folder& folder, const CarRef& ref,
-                                                size_t index, tools::Inbox& inbox) {
+                                                size_t index, tools::Inbox& inbox,
+                                                int utc_offset_minutes) {
   LK_TRY(const Cell cell, folder.LoadCell());
   const std::filesystem::path path = folder.Car(ref);
   LK_TRY(car::Memory unlocked, ReadMemory(path, ref));  // says so when there is no such car
@@ -133,12 +135,15 @@ Result<std::unique_ptr<car::CarClient>> OpenCar(const Folder& folder, const CarR
   LK_TRY(const tools::Issued issued, LoadIssued(path, "car"));
   LK_TRY(PrivateKey key, PrivateKey::FromPem(issued.private_key_pem));
   LK_TRY(std::string certificate_der, PemToDer(issued.certificate_pem));
+  LK_TRY(std::optional<std::string> relay_key, ReadRelayKey(folder, ref));
   car::Options options{.ref = ref,
                        .certificate_der = std::move(certificate_der),
                        .fleet_ca_der = FleetCaDer(folder, ref.fleet),
                        .host = cell.host,
                        .phone_port = cell.phone_port,
-                       .cell = cell.name};
+                       .cell = cell.name,
+                       .relay_key = std::move(relay_key).value_or(""),
+                       .utc_offset_minutes = utc_offset_minutes};
   tools::LinkOptions link;
   link.host = cell.host;
   link.port = cell.car_port;

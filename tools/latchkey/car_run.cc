@@ -14,6 +14,7 @@
 #include "tools/latchkey/car.h"
 #include "tools/latchkey/qr.h"
 #include "tools/latchkey/show.h"
+#include "tools/latchkey/sms_inbox.h"
 
 namespace latchkey::cli {
 
@@ -22,6 +23,7 @@ namespace {
 constexpr Duration kPauseMax = std::chrono::milliseconds(200);
 constexpr Duration kRunEvery = std::chrono::milliseconds(10);
 constexpr size_t kLineBytesMax = 1024;
+constexpr Duration kSmsEvery = std::chrono::milliseconds(500);
 
 volatile std::sig_atomic_t& StopAsked() {
   static volatile std::sig_atomic_t asked = 0;
@@ -96,7 +98,12 @@ class CarRun {
     if (!options_.length.empty()) {
       LK_TRY(length, ParseDuration(options_.length));
     }
-    LK_TRY(std::unique_ptr<car::CarClient> client, OpenCar(folder, ref, 0, inbox_));
+    LK_TRY(std::unique_ptr<car::CarClient> client,
+           OpenCar(folder, ref, 0, inbox_, options_.utc_offset_minutes));
+    if (!options_.sms_inbox.empty()) {
+      LK_CHECK(SmsInbox::Check(options_.sms_inbox));
+      sms_.emplace(options_.sms_inbox);
+    }
     std::optional<fleet::Replay> replay;
     if (!options_.replay.empty()) {
       LK_TRY(drive_, fleet::LoadDrive(options_.replay));
@@ -107,7 +114,11 @@ class CarRun {
                      ReadClocks());
       SayDrive();
     }
-    cars_.Add(std::move(client), std::move(replay));
+    cars_.Add(std::move(client), std::move(replay),
+              options_.asleep ? fleet::Fleet::At::kAsleep : fleet::Fleet::At::kAwake);
+    if (options_.asleep) {
+      Tell("asleep: an SMS wakes it");
+    }
     Loop loop(cars_, inbox_);
     loop.OnPause([this] { Pause(); });
     if (!loop.Run(length)) {
@@ -168,6 +179,7 @@ class CarRun {
     if (options_.offer && !offered_) {
       Offer();
     }
+    ReadSms();
     while (const std::optional<std::string> line = typed_.Next()) {
       OnLine(*line);
     }
@@ -175,6 +187,22 @@ class CarRun {
       Answer(options_.confirm == "yes");
     } else if (typed_.closed()) {
       Answer(false);
+    }
+  }
+
+  void ReadSms() {
+    const Now now = ReadClocks();
+    if (!sms_ || now.mono < read_sms_at_) {
+      return;
+    }
+    read_sms_at_ = now.mono + kSmsEvery;
+    for (const SmsFile& file : sms_->Poll()) {
+      Step(car::SmsArrived{file.bytes});
+      const Result<void> removed = SmsInbox::Remove(file);
+      if (!removed && !sms_stuck_) {
+        sms_stuck_ = true;
+        Tell(removed.error().text);
+      }
     }
   }
 
@@ -229,6 +257,9 @@ class CarRun {
   fleet::Fleet cars_{SeedOf(RandomBytes(8)),
                      [this](const fleet::Said& said, const Now& now) { On(said, now); }};
   Typed typed_;
+  std::optional<SmsInbox> sms_;
+  Instant read_sms_at_;
+  bool sms_stuck_ = false;  // a message that was read cannot be removed; said once
   bool offered_ = false;
   bool asking_ = false;
   bool resetting_ = false;

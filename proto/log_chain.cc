@@ -2,6 +2,7 @@
 #include "proto/log_chain.h"
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 #include "proto/crypto.h"
@@ -16,6 +17,7 @@ constexpr size_t kSaltBytes = 16;
 constexpr size_t kNameBytesMax = 64;
 constexpr size_t kWhoBytesMax = 128;
 constexpr size_t kNoteBytesMax = 256;
+constexpr std::string_view kErased = "erased because of age or size through ";
 
 // SHA-256("latchkey.v1.log" 00 sequence previous body_hash).
 std::string HashOf(uint64_t sequence, std::string_view previous, std::string_view body_hash) {
@@ -138,6 +140,51 @@ Result<void> CheckFollows(const LogHead& head, const LogLink& link) {
     return Broken(link, "the record before it is not the one it was written after");
   }
   return {};
+}
+
+std::string ToText(const LogHead& head) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text = std::to_string(head.sequence) + ":";
+  for (const char c : head.hash) {
+    const auto byte = static_cast<unsigned char>(c);
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 0x0f];
+  }
+  return text;
+}
+
+std::optional<LogHead> ParseLogHead(std::string_view text) {
+  constexpr size_t kHexBase = 16;
+  const size_t colon = text.find(':');
+  if (colon == std::string_view::npos || text.size() - colon - 1 != 2 * kDigestBytes) {
+    return std::nullopt;
+  }
+  LogHead head;
+  const auto parsed = std::from_chars(text.data(), text.data() + colon, head.sequence);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + colon) {
+    return std::nullopt;
+  }
+  for (size_t i = 0; i < kDigestBytes; ++i) {
+    unsigned byte = 0;
+    const char* at = text.data() + colon + 1 + 2 * i;
+    const auto digits = std::from_chars(at, at + 2, byte, kHexBase);
+    if (digits.ec != std::errc() || digits.ptr != at + 2) {
+      return std::nullopt;
+    }
+    head.hash[i] = static_cast<char>(byte);
+  }
+  return head;
+}
+
+std::string ErasedNote(const LogHead& last) {
+  return std::string(kErased) + ToText(last);
+}
+
+std::optional<LogHead> ErasedThrough(const v1::LogEntry& entry) {
+  const std::string_view note = entry.note();
+  return entry.event() == "log" && note.substr(0, kErased.size()) == kErased
+             ? ParseLogHead(note.substr(kErased.size()))
+             : std::nullopt;
 }
 
 }  // namespace latchkey

@@ -41,4 +41,13 @@ Result<LogLink> OpenLogRecord(std::string_view bytes);
 // a gap, a repeat, or another record before it.
 Result<void> CheckFollows(const LogHead& head, const LogLink& link);
 
+// A head as text: "17:" and 64 of lower-case hex; and back, nullopt: it is none.
+std::string ToText(const LogHead& head);
+std::optional<LogHead> ParseLogHead(std::string_view text);
+
+// Note of an entry "log" that says that the log was erased up to and with `last`, because it was
+// old or large; and which head an entry names so, nullopt: it is no such entry.
+std::string ErasedNote(const LogHead& last);
+std::optional<LogHead> ErasedThrough(const v1::LogEntry& entry);
+
 }  // namespace latchkey

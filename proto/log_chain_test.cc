@@ -187,5 +187,21 @@ TEST_CASE("log: an entry without its salt is our own fault") {
   CHECK_THROWS_AS(AppendToLog(head, entry), Fault);
 }
 
+TEST_CASE("log: a head is text and back, and an entry names what was erased before it") {
+  LogHead head{17, std::string(31, '\xab') + '\x01'};
+  CHECK(ToText(head).substr(0, 5) == "17:ab");
+  CHECK(ParseLogHead(ToText(head)) == head);
+  CHECK_FALSE(ParseLogHead("17").has_value());
+  CHECK_FALSE(ParseLogHead(":" + std::string(64, 'a')).has_value());
+  CHECK_FALSE(ParseLogHead("17:" + std::string(63, 'a') + "g").has_value());
+  CHECK_FALSE(ParseLogHead("17:" + std::string(63, 'a')).has_value());
+  v1::LogEntry entry;
+  entry.set_event("log");
+  entry.set_note(ErasedNote(head));
+  CHECK(ErasedThrough(entry) == head);
+  entry.set_event("block");  // whose note somebody else wrote
+  CHECK_FALSE(ErasedThrough(entry).has_value());
+}
+
 }  // namespace
 }  // namespace latchkey

@@ -1,6 +1,6 @@
-// The car acts on its schedules by itself, also without a connection: it preconditions before a
-// departure, and charges inside its windows. As with commands it writes what it begins, acts, and
-// writes what it did: after a crash in between it does not begin again.
+// The car acts on its schedules by itself, also asleep and without a connection: it preconditions
+// before a departure, and charges inside its windows. As with commands it writes what it begins,
+// acts, and writes what it did: after a crash in between it does not begin again.
 #include <algorithm>
 #include <string>
 
@@ -28,7 +28,7 @@ void Car::ReadSchedules() {
 void Car::ActOnSchedules(Effects& out) {
   const bool any = departures_.departures_size() > 0 || charge_schedule_.windows_size() > 0 ||
                    memory_.charge_plan != ChargePlan::kFree;
-  if (any && started_ && TimeKnown()) {
+  if (any && TimeKnown()) {
     Precondition(out);
     ChargeInWindows(out);
   }
@@ -85,7 +85,7 @@ void Car::ChargeInWindows(Effects& out) {
 }
 
 std::optional<Timestamp> Car::NextScheduled() const {
-  if (!started_ || !TimeKnown()) {
+  if (!TimeKnown()) {
     return std::nullopt;
   }
   std::optional<Timestamp> next = NextChargeEdge(charge_schedule_, time_, UtcOffset());

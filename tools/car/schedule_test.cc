@@ -220,6 +220,20 @@ TEST_CASE("schedule: a car that does not know the time acts on no schedule, and 
   CHECK(s.Heard().find("act:by schedule: precondition for 07:30") != std::string::npos);
 }
 
+TEST_CASE("schedule: a car that sleeps preconditions without waking to the network") {
+  Story s(On(0, 7));
+  s.Arrives(s.Seals(Departs(450, kDaily), 'a', hours(20)));
+  Options options;
+  options.ref = s.fleet_car_.ref;
+  options.certificate_der = s.fleet_car_.certificate_der;
+  s.car_.emplace(std::move(options), CopyOf(s.fleet_car_.key),
+                 LoadMemory(s.stored_, s.fleet_car_.ref).value());
+  s.connects_ = 0;
+  s.Passes(kSecond);
+  CHECK(Until(s, On(0, 8)) == "07:10 by schedule: precondition for 07:30\n");
+  CHECK(s.connects_ == 0);
+}
+
 TEST_CASE("schedule: a person's climate that runs longer is not cut short by a departure") {
   Story s(On(0, 7));
   s.Arrives(s.Seals(Departs(450, kDaily), 'a', hours(20)));

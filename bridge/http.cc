@@ -14,6 +14,7 @@
 #include <httplib.h>
 #include <nlohmann/json.hpp>
 
+#include "bridge/http_log.h"
 #include "bridge/metrics.h"
 #include "latchkey/v1/presence.pb.h"
 #include "proto/certificate.h"
@@ -38,6 +39,7 @@ constexpr size_t kPresenceBytesMax = 256;
 constexpr time_t kTimeoutSeconds = 5;
 
 enum class Signals : uint8_t { kNo, kYes };
+enum class LogForm : uint8_t { kEntries, kRaw };
 
 Timestamp WallNow() {
   return {std::chrono::duration_cast<Duration>(std::chrono::system_clock::now().time_since_epoch())
@@ -138,8 +140,9 @@ class CarsView {
     std::visit(
         [&](const auto& one) {
           using One = std::decay_t<decltype(one)>;
-          if constexpr (!std::is_same_v<One, storage::BlockRecord> &&
-                        !std::is_same_v<One, storage::CommandRecord>) {
+          if constexpr (std::is_same_v<One, storage::StateRecord> ||
+                        std::is_same_v<One, storage::PresenceRecord> ||
+                        std::is_same_v<One, storage::RingRecord>) {
             if (fleet && one.ref.fleet != *fleet) {
               return;
             }
@@ -234,8 +237,9 @@ bool NamesThisMachine(const std::string& host_header) {
 }  // namespace
 
 struct Http::Impl {
-  Impl(const storage::Store& store_given, std::function<Status()> status_given)
-      : store(store_given), status(std::move(status_given)) {}
+  Impl(const storage::Store& store_given, std::function<Status()> status_given,
+       SmsPostDoor sms_post_given)
+      : store(store_given), status(std::move(status_given)), sms_post(std::move(sms_post_given)) {}
 
   void AddRoutes();
   void Ready(httplib::Response& response) const;
@@ -243,9 +247,11 @@ struct Http::Impl {
   void OneCar(const httplib::Request& request, httplib::Response& response) const;
   void Commands(const httplib::Request& request, httplib::Response& response) const;
   void BlocksOf(const httplib::Request& request, httplib::Response& response) const;
+  void Log(const httplib::Request& request, httplib::Response& response, LogForm form) const;
 
   const storage::Store& store;
   const std::function<Status()> status;
+  const SmsPostDoor sms_post;
   httplib::Server server;
   std::thread thread;
 };
@@ -396,6 +402,18 @@ void Http::Impl::BlocksOf(const httplib::Request& request, httplib::Response& re
   Answer(response, 200, json);
 }
 
+void Http::Impl::Log(const httplib::Request& request, httplib::Response& response,
+                     LogForm form) const {
+  const auto reader = store.Snapshot();
+  const Parameter parameter = [&](const std::string& name) {
+    return request.has_param(name) ? std::optional(request.get_param_value(name)) : std::nullopt;
+  };
+  const LogAnswer answer = form == LogForm::kRaw ? RawLogPage(*reader, parameter)
+                                                 : LogPage(*reader, parameter, WallNow());
+  response.status = answer.status;
+  response.set_content(answer.json, "application/json");
+}
+
 void Http::Impl::AddRoutes() {
   using httplib::Request;
   using httplib::Response;
@@ -403,7 +421,7 @@ void Http::Impl::AddRoutes() {
   server.set_read_timeout(kTimeoutSeconds);
   server.set_write_timeout(kTimeoutSeconds);
   server.set_keep_alive_timeout(1);
-  server.set_payload_max_length(0);
+  server.set_payload_max_length(sms_post ? kSmsPostBytesMax : 0);
   // httplib's default lets two processes listen on one port; here that is a mistake to be told of.
   server.set_socket_options([](socket_t socket) {
     const int yes = 1;
@@ -431,6 +449,20 @@ void Http::Impl::AddRoutes() {
              [this](const Request& request, Response& response) { Commands(request, response); });
   server.Get("/v1/blocks",
              [this](const Request& request, Response& response) { BlocksOf(request, response); });
+  server.Get("/v1/log", [this](const Request& request, Response& response) {
+    Log(request, response, LogForm::kEntries);
+  });
+  server.Get("/v1/log/raw", [this](const Request& request, Response& response) {
+    Log(request, response, LogForm::kRaw);
+  });
+  if (sms_post) {
+    server.Post("/v1/sms/report", [this](const Request& request, Response& response) {
+      const SmsPostAnswer answer =
+          sms_post({request.get_header_value("Authorization"), request.body});
+      response.status = answer.status;
+      response.set_content(answer.text.empty() ? "" : answer.text + "\n", "text/plain");
+    });
+  }
 }
 
 Http::Http(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -442,8 +474,8 @@ Http::~Http() {
 
 Result<std::unique_ptr<Http>> Http::Listen(const std::string& host, int port,
                                            const storage::Store& store,
-                                           std::function<Status()> status) {
-  auto impl = std::make_unique<Impl>(store, std::move(status));
+                                           std::function<Status()> status, SmsPostDoor sms_post) {
+  auto impl = std::make_unique<Impl>(store, std::move(status), std::move(sms_post));
   impl->AddRoutes();
   if (!impl->server.bind_to_port(host.c_str(), port)) {
     return Fail(v1::REASON_INTERNAL, "HTTP cannot listen on " + host + ":" + std::to_string(port) +

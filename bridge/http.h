@@ -1,4 +1,5 @@
-// HTTP on loopback, read only: metrics, health, and what the store says of cars and commands.
+// HTTP on loopback, to be read but for the reports of an SMS gateway: metrics, health, and what the
+// store says of cars and commands.
 //
 //   GET /healthz    200 while the process runs
 //   GET /readyz     200, or 503 with why: the broker is away, or the store cannot write
@@ -22,6 +23,8 @@
 //       keys that are denied; fleet and car are null when it is everywhere, car when it is the
 //       fleet; cause is owner or administrator; command_id, of the owner's RemoveKey, may be null;
 //       with lifted=1 also what was denied once
+//   GET /v1/log, /v1/log/raw           the log, see http_log.h
+//   POST /v1/sms/report    what became of an SMS, see sms_http.h; 404 without such a gateway
 #pragma once
 
 #include <functional>
@@ -29,6 +32,7 @@
 #include <string>
 
 #include "bridge/runner.h"
+#include "bridge/sms.h"
 #include "storage/store.h"
 
 namespace latchkey::bridge {
@@ -37,10 +41,12 @@ namespace latchkey::bridge {
 // snapshots of `store` and copies of the status. Both outlive it.
 class Http {
  public:
-  // Listens at once. Error REASON_INTERNAL: the address cannot be bound.
+  // Listens at once; with `sms_post` it takes reports, too. Error REASON_INTERNAL: the address
+  // cannot be bound.
   static Result<std::unique_ptr<Http>> Listen(const std::string& host, int port,
                                               const storage::Store& store,
-                                              std::function<Status()> status);
+                                              std::function<Status()> status,
+                                              SmsPostDoor sms_post = {});
   ~Http();
   Http(const Http&) = delete;
   Http& operator=(const Http&) = delete;

@@ -13,10 +13,14 @@
 
 #include "bridge/ca_folder.h"
 #include "bridge/config.h"
+#include "bridge/contacts_folder.h"
 #include "bridge/http.h"
 #include "bridge/log.h"
 #include "bridge/mqtt.h"
 #include "bridge/runner.h"
+#include "bridge/sms.h"
+#include "bridge/sms_gammu.h"
+#include "bridge/sms_http.h"
 #include "proto/certificate.h"
 #include "storage/rocksdb_store.h"
 
@@ -26,7 +30,7 @@ namespace {
 
 constexpr size_t kIntakeMax = 10000;
 constexpr Duration kTurn = std::chrono::milliseconds(200);
-constexpr Duration kLookEvery = std::chrono::seconds(2);  // at the folder of the fleets' CAs
+constexpr Duration kLookEvery = std::chrono::seconds(2);  // at folders: the fleets' CAs, contacts
 constexpr long kSignalWaitNanoseconds = 200'000'000;
 
 void Say(LogEvent::Level level, std::string event,
@@ -108,6 +112,74 @@ bool RunLoop(Runner& runner, CaFolder& cas, Intake& intake, const std::atomic<bo
   }
 }
 
+// The gateway that the configuration names.
+struct Gateway {
+  std::unique_ptr<SmsSender> sender;
+  SmsPostDoor post;  // empty: it is told of reports in another way
+};
+
+Result<Gateway> OpenGateway(const Config& config, SmsReportSink sink) {
+  const Config::Sms& sms = config.sms;
+  if (sms.gateway == "gammu") {
+    return Gateway{
+        std::make_unique<GammuGateway>(
+            GammuFolders{sms.outbox_dir, sms.sent_dir, sms.error_dir, sms.inbox_dir}, sink),
+        {}};
+  }
+  if (sms.gateway == "http") {
+    LK_TRY(std::string token, ReadSmsToken(sms.token_file));
+    const std::string host =
+        config.http.host == "::1" ? "[" + config.http.host + "]" : config.http.host;
+    const std::string callback =
+        "http://" + host + ":" + std::to_string(config.http.port) + "/v1/sms/report";
+    auto gateway = std::make_unique<HttpGateway>(
+        HttpSmsOptions{.url = sms.url, .token = std::move(token), .callback = callback}, sink);
+    SmsPostDoor post = [&taker = *gateway](const SmsPost& report) {
+      return taker.TakeReport(report);
+    };
+    return Gateway{std::move(gateway), std::move(post)};
+  }
+  return Gateway{std::make_unique<NoSms>(sink), {}};
+}
+
+// Looks at the folder of contacts on a thread of its own, since it may hold many. Without a gateway
+// nobody looks: no car has a number then, and none is woken in vain.
+class ContactsWatch {
+ public:
+  ContactsWatch(const Config::Sms& sms, Intake& intake) {
+    if (sms.gateway != "none") {
+      thread_ = std::thread([this, folder = sms.contacts_dir, &intake] { Watch(folder, intake); });
+    }
+  }
+
+  ~ContactsWatch() {
+    over_ = true;
+    rest_.Close();
+    if (thread_.joinable()) {
+      thread_.join();
+    }
+  }
+
+  ContactsWatch(const ContactsWatch&) = delete;
+  ContactsWatch& operator=(const ContactsWatch&) = delete;
+
+ private:
+  void Watch(const std::string& folder, Intake& intake) {
+    ContactsFolder contacts(folder, Log);
+    while (!over_) {
+      if (std::optional<Contacts> changed = contacts.Poll()) {
+        Say(LogEvent::Level::kInfo, "contacts_read", {{"cars", std::to_string(changed->size())}});
+        intake.PutAlways(*std::move(changed));
+      }
+      rest_.Rest(kLookEvery);
+    }
+  }
+
+  std::atomic<bool> over_ = false;
+  BoundedQueue<int> rest_{1};  // closed with over_, so that nobody rests on
+  std::thread thread_;
+};
+
 Result<int> Run(const Config& config) {
   const sigset_t signals = BlockSignals();
   CaFolder ca_folder(config.fleets_ca_dir, Log);
@@ -124,11 +196,18 @@ Result<int> Run(const Config& config) {
   Mqtt mqtt({config.broker.host, config.broker.port, "bridge/" + config.name, config.broker.ca_file,
              config.broker.certificate_file, config.broker.private_key_file},
             intake, figures, Log);
-  Runner runner(Limits{}, std::move(cas), RunnerLimits{}, {intake, *store, mqtt, SystemNow, Log});
+  RunnerLimits runner_limits;
+  runner_limits.log.keep_bytes = static_cast<uint64_t>(config.log_book.keep_bytes);
+  runner_limits.log.keep = std::chrono::hours(24 * config.log_book.keep_days);
+  LK_TRY(const Gateway gateway,
+         OpenGateway(config, [&intake](SmsReport report) { intake.PutAlways(std::move(report)); }));
+  Runner runner(Limits{}, std::move(cas), runner_limits,
+                {intake, *store, mqtt, SystemNow, Log, gateway.sender.get()});
   LK_CHECK(runner.Load());
-  LK_TRY(std::unique_ptr<Http> http, Http::Listen(config.http.host, config.http.port, *store, [&] {
-           return WholeStatus(runner, figures, config);
-         }));
+  const auto status = [&] { return WholeStatus(runner, figures, config); };
+  LK_TRY(std::unique_ptr<Http> http,
+         Http::Listen(config.http.host, config.http.port, *store, status, gateway.post));
+  const ContactsWatch contacts(config.sms, intake);
   std::atomic<bool> stop = false;
   std::atomic<bool> failed = false;
   std::thread loop([&] { failed = !RunLoop(runner, ca_folder, intake, stop); });

@@ -76,6 +76,17 @@ void AddCounters(const Counters& counters, Families& out) {
   out.Counter("latchkey_block_requests_unanswered_total",
               "Requests about blocks that the broker never answered.",
               counters.block_requests_unanswered);
+  out.Counter("latchkey_sms_sent_total", "SMS handed to the gateway.", counters.sms_sent);
+  out.Counter("latchkey_sms_delivered_total", "SMS that reached their car, as the gateway reports.",
+              counters.sms_delivered);
+  out.Counter("latchkey_sms_failed_total", "SMS that will not arrive, as the gateway reports.",
+              counters.sms_failed);
+  out.Counter("latchkey_wakes_skipped_total",
+              "Commands that woke no car because it had its SMS of the day.",
+              counters.wakes_skipped);
+  out.Counter("latchkey_broker_events_left_out_total",
+              "Entries for the log that the broker left out, too many at once.",
+              counters.events_left_out);
   out.Counter("latchkey_conflicts_total",
               "Final receipts of cars other than the outcome that stands.", counters.conflicts);
   MetricFamily& refused =
@@ -141,6 +152,12 @@ void AddCommits(const Status& status, Families& out) {
             static_cast<double>(status.records_damaged));
   out.Gauge("latchkey_store_writable", "1 while the store can write.",
             status.store_error.empty() ? 1 : 0);
+  out.Gauge("latchkey_log_entries", "Entries of the log that are kept.",
+            static_cast<double>(status.log.entries));
+  out.Gauge("latchkey_log_head_sequence", "Sequence of the newest entry of the log.",
+            static_cast<double>(status.log.head.sequence));
+  out.Gauge("latchkey_log_bytes", "Bytes of the log's records that are kept, about.",
+            static_cast<double>(status.log.bytes));
   MetricFamily& family =
       out.Add("latchkey_store_commit_seconds", "Duration of commits.", MetricType::Histogram);
   ClientMetric::Histogram& histogram = family.metric.emplace_back().histogram;

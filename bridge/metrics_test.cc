@@ -23,6 +23,10 @@ TEST_CASE("metrics: counters, gauges and labels are on the page") {
   status.gauges.cars_online = 5;
   status.broker_connected = true;
   status.store_error = "no room";
+  status.counters.sms_sent = 4;
+  status.log.entries = 11;
+  status.log.head.sequence = 12;
+  status.log.bytes = 13;
   const std::string page = MetricsText(status);
   CHECK(Has(page, "latchkey_messages_total 7"));
   CHECK(Has(page, "latchkey_refused_total{at=\"bridge\",reason=\"expired\"} 3"));
@@ -30,6 +34,10 @@ TEST_CASE("metrics: counters, gauges and labels are on the page") {
   CHECK(Has(page, "latchkey_cars_online 5"));
   CHECK(Has(page, "latchkey_mqtt_connected 1"));
   CHECK(Has(page, "latchkey_store_writable 0"));
+  CHECK(Has(page, "latchkey_sms_sent_total 4"));
+  CHECK(Has(page, "latchkey_log_entries 11"));
+  CHECK(Has(page, "latchkey_log_head_sequence 12"));
+  CHECK(Has(page, "latchkey_log_bytes 13"));
 }
 
 TEST_CASE("metrics: what the broker refused and how it stands is on the page") {

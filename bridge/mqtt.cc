@@ -251,7 +251,7 @@ void Mqtt::Impl::Arrived(const char* topic, int topic_length, const MQTTAsync_me
     ++dropped;
     tasks.PutAlways(Again{});
   } else if (parsed && parsed->kind == TopicKind::kCommand) {
-    intake.WaitFinished(*ticket, kCommitWait);
+    intake.WaitFinished(*ticket - std::min(*ticket, options.uncommitted_max), kCommitWait);
   }
 }
 

@@ -1,14 +1,17 @@
 // The bridge's MQTT 5 connection: one persistent session, what arrives goes into the intake, what
 // the runner says goes out.
 //
-// A message is acknowledged when paho's callback returns. For a command the callback waits, a few
-// seconds at most, until the turn that held it is committed; what could not be committed by then
-// stays in the intake, and the phone, which has no receipt yet, sends it again.
+// A message is acknowledged when paho's callback returns, and messages come one after the other. So
+// that many commands share a commit, the callback of a command returns while at most
+// uncommitted_max inputs wait for theirs; above that it waits, a few seconds at most. What was
+// acknowledged and not committed when the bridge is killed was not said HELD: the phone, which has
+// no receipt, sends it again.
 //
 // What the plugins say (changed blocks, and answers on the control topic, which need no
 // subscription) goes into the intake as it came; their figures go to the figure board.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -24,6 +27,7 @@ struct MqttOptions {
   std::string ca_file;    // PEM: the only CA trusted
   std::string certificate_file;
   std::string private_key_file;
+  uint64_t uncommitted_max = 64;
 };
 
 // Not copyable. Thread rule: made, started and stopped by one thread; Publisher's calls from any.

@@ -1,9 +1,12 @@
-// See runner.h. The commit happens in Release; nothing else in the bridge publishes or writes.
+// See runner.h. The commits are here; nothing else in the bridge publishes or writes. What happens
+// while the store fails is in runner_failing.cc.
 #include "bridge/runner.h"
 
 #include <algorithm>
 #include <chrono>
 #include <utility>
+
+#include "bridge/sms.h"
 
 namespace latchkey::bridge {
 
@@ -27,6 +30,11 @@ Counters Sum(Counters sum, const Counters& other) {
   sum.blocks_lifted += other.blocks_lifted;
   sum.blocks_taken += other.blocks_taken;
   sum.block_requests_unanswered += other.block_requests_unanswered;
+  sum.sms_sent += other.sms_sent;
+  sum.sms_delivered += other.sms_delivered;
+  sum.sms_failed += other.sms_failed;
+  sum.wakes_skipped += other.wakes_skipped;
+  sum.events_left_out += other.events_left_out;
   for (const auto& [reason, count] : other.refused) {
     sum.refused[reason] += count;
   }
@@ -59,39 +67,60 @@ Runner::Runner(const Limits& limits, FleetCas fleet_cas, RunnerLimits runner_lim
       fleet_cas_(std::move(fleet_cas)),
       runner_limits_(runner_limits),
       parts_(std::move(parts)),
-      core_(std::make_unique<Bridge>(limits_, fleet_cas_)) {}
+      core_(std::make_unique<Bridge>(limits_, fleet_cas_)),
+      log_book_(runner_limits.log) {}
 
 Result<void> Runner::Load() {
+  LK_TRY(std::unique_ptr<Bridge> core, Loaded());
+  Replace(std::move(core), true);
+  UpdateStatus();
+  return {};
+}
+
+void Runner::Replace(std::unique_ptr<Bridge> core, bool keeps) {
+  before_ = Sum(std::move(before_), Counted());
+  core_ = std::move(core);
+  keeps_ = keeps;
+}
+
+// A core as the store says. What the log owes goes into effects_.
+Result<std::unique_ptr<Bridge>> Runner::Loaded() {
   auto core = std::make_unique<Bridge>(limits_, fleet_cas_);
   const auto reader = parts_.store.Snapshot();
   uint64_t damaged = 0;
   uint64_t records = 0;
+  const auto name_damaged = [&](std::string_view key, const Error& error) {
+    if (++damaged <= kDamagedLogged) {
+      Say(LogEvent::Level::kWarning, "record_damaged",
+          {{"key",
+            storage::ParseLogKey(key) ? std::to_string(*storage::ParseLogKey(key)) : KeyText(key)},
+           {"why", error.text}});
+    }
+  };
   for (const storage::Kind kind :
        {storage::Kind::kRing, storage::Kind::kPresence, storage::Kind::kState,
-        storage::Kind::kCommand, storage::Kind::kBlock}) {
+        storage::Kind::kCommand, storage::Kind::kBlock, storage::Kind::kWake}) {
     LK_CHECK(reader->Scan(
         kind, std::nullopt,
         [&](const storage::Record& record) {
           core->Load(record);
           ++records;
         },
-        [&](std::string_view key, const Error& error) {
-          if (++damaged <= kDamagedLogged) {
-            Say(LogEvent::Level::kWarning, "record_damaged",
-                {{"key", KeyText(key)}, {"why", error.text}});
-          }
-        }));
+        name_damaged));
   }
-  before_ = Sum(std::move(before_), core_->counters());
-  core_ = std::move(core);
+  LK_TRY(std::vector<v1::LogEntry> owed, log_book_.Load(*reader, parts_.clock(), name_damaged));
+  effects_.clear();
+  for (v1::LogEntry& entry : owed) {
+    effects_.emplace_back(Journal{std::move(entry)});
+  }
+  core->TakeRefused(*core_);
   Say(LogEvent::Level::kInfo, "store_loaded",
       {{"records", std::to_string(records)}, {"damaged", std::to_string(damaged)}});
   {
     const std::scoped_lock lock(mutex_);
     status_.records_damaged = damaged;
   }
-  UpdateStatus();
-  return {};
+  return core;
 }
 
 // No longer than `wait`, and not past the core's deadline or the next sync.
@@ -108,16 +137,22 @@ Duration Runner::WaitFor(Duration wait) const {
   return std::max(wait, Duration(0));
 }
 
+void Runner::Step(const Input& input, const Now& now, Effects& out) {
+  core_->Step(input, now, out);
+  if (std::holds_alternative<BrokerUp>(input)) {
+    broker_connected_ = true;
+  } else if (std::holds_alternative<BrokerDown>(input)) {
+    broker_connected_ = false;
+  } else if (const auto* cas = std::get_if<FleetCas>(&input)) {
+    fleet_cas_ = *cas;  // for the next core
+  } else if (const auto* contacts = std::get_if<Contacts>(&input)) {
+    contacts_ = *contacts;
+  }
+}
+
 void Runner::StepAll(const std::vector<Input>& inputs) {
   for (const Input& input : inputs) {
-    core_->Step(input, parts_.clock(), effects_);
-    if (std::holds_alternative<BrokerUp>(input)) {
-      broker_connected_ = true;
-    } else if (std::holds_alternative<BrokerDown>(input)) {
-      broker_connected_ = false;
-    } else if (const auto* cas = std::get_if<FleetCas>(&input)) {
-      fleet_cas_ = *cas;  // for the next core
-    }
+    Step(input, parts_.clock(), effects_);
   }
 }
 
@@ -141,6 +176,7 @@ void Runner::Turn(Duration wait) {
   TickIfDue();
   if (Release(inputs)) {
     SyncIfDue(parts_.clock().mono);
+    PruneLog();
   }
   UpdateStatus();
 }
@@ -154,6 +190,8 @@ bool Runner::Release(const std::vector<Input>& inputs) {
       if (write->durable) {
         durability = storage::Durability::kDurable;
       }
+    } else if (const auto* journal = std::get_if<Journal>(&effect)) {
+      log_book_.Add(journal->entry, changes);
     }
   }
   if (!changes.empty()) {
@@ -166,14 +204,21 @@ bool Runner::Release(const std::vector<Input>& inputs) {
   }
   parts_.intake.Finish();
   for (const Effect& effect : effects_) {
-    if (const auto* publish = std::get_if<Publish>(&effect)) {
-      parts_.publisher.Send(*publish);
-    } else if (const auto* event = std::get_if<LogEvent>(&effect)) {
-      parts_.log(*event);
-    }
+    LetOut(effect);
   }
   effects_.clear();
   return true;
+}
+
+void Runner::LetOut(const Effect& effect) const {
+  if (const auto* publish = std::get_if<Publish>(&effect)) {
+    parts_.publisher.Send(*publish);
+  } else if (const auto* event = std::get_if<LogEvent>(&effect)) {
+    parts_.log(*event);
+  } else if (const auto* sms = std::get_if<SendSms>(&effect);
+             sms != nullptr && parts_.sms != nullptr) {
+    parts_.sms->Send(*sms);
+  }
 }
 
 Result<void> Runner::Commit(const std::vector<storage::Change>& changes,
@@ -189,6 +234,9 @@ Result<void> Runner::Commit(const std::vector<storage::Change>& changes,
       unsynced_ = true;
       synced_at_ = parts_.clock().mono;  // the second begins with the first unsynced write
     }
+    log_book_.Kept();
+  } else {
+    log_book_.Lost();
   }
   const std::scoped_lock lock(mutex_);
   const auto bucket =
@@ -199,56 +247,27 @@ Result<void> Runner::Commit(const std::vector<storage::Change>& changes,
   return committed;
 }
 
-void Runner::Failed(const std::vector<Input>& inputs, const Error& error) {
-  Failure failure;
-  failure.inputs = inputs;
-  failure.back_off = runner_limits_.retry_first;
-  failure.retry_at = parts_.clock().mono + failure.back_off;
-  failure_ = std::move(failure);
-  {
-    const std::scoped_lock lock(mutex_);
-    status_.store_error = error.text;
-  }
-  Say(LogEvent::Level::kWarning, "store_failed",
-      {{"why", error.text}, {"inputs_kept", std::to_string(inputs.size())}});
-}
-
-// Waits out the back-off, asks the store whether it can write, and begins again from what it has.
-void Runner::Recover(Duration wait) {
-  const Duration left = failure_->retry_at - parts_.clock().mono;
-  if (left > Duration(0)) {
-    parts_.intake.Rest(std::min(wait, left));
+void Runner::PruneLog() {
+  const Now now = parts_.clock();
+  if (!log_book_.Due(now.mono)) {
     return;
   }
-  Result<void> works = Commit({}, storage::Durability::kDurable);
-  if (works) {
-    works = Load();
+  const Result<std::vector<storage::Change>> changes =
+      log_book_.Prune(*parts_.store.Snapshot(), now);
+  if (!changes) {
+    Say(LogEvent::Level::kWarning, "log_not_read", {{"why", changes.error().text}});
+    return;
   }
-  if (works) {
-    const Failure failure = std::move(*failure_);
-    failure_.reset();
-    {
-      const std::scoped_lock lock(mutex_);
-      status_.store_error.clear();
-    }
-    if (broker_connected_) {
-      core_->Step(BrokerUp{}, parts_.clock(), effects_);
-    }
-    StepAll(failure.inputs);
-    if (Release(failure.inputs)) {
-      Say(LogEvent::Level::kInfo, "store_recovered", {});
-      parts_.publisher.Reconnect();
-    } else {
-      failure_->back_off = std::min(failure.back_off * 2, runner_limits_.retry_max);
-      failure_->retry_at = parts_.clock().mono + failure_->back_off;
-    }
-  } else {
-    failure_->back_off = std::min(failure_->back_off * 2, runner_limits_.retry_max);
-    failure_->retry_at = parts_.clock().mono + failure_->back_off;
-    const std::scoped_lock lock(mutex_);
-    status_.store_error = works.error().text;
+  if (changes->empty()) {
+    return;
   }
-  UpdateStatus();
+  const Result<void> committed = Commit(*changes, storage::Durability::kSoon);
+  if (!committed) {
+    Failed({}, committed.error());
+    return;
+  }
+  Say(LogEvent::Level::kInfo, "log_pruned",
+      {{"through", std::to_string(std::get<storage::EraseLog>(changes->front()).through)}});
 }
 
 void Runner::SyncIfDue(Instant now) {
@@ -281,10 +300,11 @@ Status Runner::status() const {
 }
 
 void Runner::UpdateStatus() {
-  Counters counters = Sum(before_, core_->counters());
+  Counters counters = Sum(before_, Counted());
   const std::scoped_lock lock(mutex_);
   status_.counters = std::move(counters);
   status_.gauges = core_->gauges();
+  status_.log = log_book_.figures();
   status_.broker_connected = broker_connected_;
   status_.intake = parts_.intake.size();
   status_.backlog = parts_.publisher.backlog();

@@ -1,30 +1,40 @@
 // The loop of the bridge: inputs from the queue, steps of the core, one commit, then the words.
-// Writes before words: nothing leaves before what it rests on is in the store. When a commit fails,
-// the words of that turn are dropped, the bridge is not ready, and once the store can write again
-// the core is rebuilt from it, the same inputs are stepped again, and MQTT connects anew so that
-// the broker shows what it holds.
+// Writes before words: nothing leaves before what it rests on is in the store. What the core says
+// for the log (Journal) is chained and committed with the writes of the same turn.
+//
+// When a commit fails, the words of that turn are dropped and the bridge is not ready. The core is
+// rebuilt from the store and told that nothing can be kept; then it steps the inputs of that turn
+// and all that follow, and of what it says only this leaves: answers to commands, REFUSED with
+// REASON_STORE_UNAVAILABLE for those that it would hold, the last word for those that it knows.
+// Commands are done with then: what was said REFUSED is never stepped again, and its id stays
+// refused. All other inputs are kept, and once the store can write again the core is rebuilt from
+// it once more, they are stepped, and MQTT connects anew so that the broker shows what it holds.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bridge/core/bridge.h"
 #include "bridge/core/step.h"
 #include "bridge/figures.h"
+#include "bridge/log_book.h"
 #include "bridge/queue.h"
 #include "storage/store.h"
 
 namespace latchkey::bridge {
 
 using Intake = BoundedQueue<Input>;
+class SmsSender;  // bridge/sms.h
+
 using LogSink = std::function<void(const LogEvent&)>;
 using Clock = std::function<Now()>;
 
@@ -65,6 +75,7 @@ struct Status {
   uint64_t commits = 0;
   uint64_t commits_failed = 0;
   uint64_t records_damaged = 0;
+  LogFigures log;
   double commit_seconds_sum = 0;
   std::array<uint64_t, kCommitSecondsBounds.size() + 1> commit_seconds{};  // per bucket
   size_t intake = 0;                                                       // waiting inputs
@@ -77,6 +88,10 @@ struct RunnerLimits {
   Duration sync_every = std::chrono::milliseconds(500);
   Duration retry_first = std::chrono::milliseconds(500);
   Duration retry_max = std::chrono::seconds(15);
+  // Inputs that are kept while the store fails; what comes above is dropped and counted: it is
+  // retained at the broker, or said again by who did not hear an answer.
+  size_t kept_max = 20000;
+  LogBounds log;
 };
 
 // Not copyable. Thread rule: Load, Turn and Finish from one thread, the loop's; status from any.
@@ -88,6 +103,7 @@ class Runner {
     Publisher& publisher;
     Clock clock;
     LogSink log;
+    SmsSender* sms = nullptr;  // nullptr: none leave
   };
 
   Runner(const Limits& limits, FleetCas fleet_cas, RunnerLimits runner_limits, Parts parts);
@@ -105,23 +121,42 @@ class Runner {
   Status status() const;
 
  private:
+  // A command of one car.
+  using CommandName = std::pair<CarRef, CommandId>;
+
   struct Failure {
-    std::vector<Input> inputs;  // stepped again after recovery
+    std::vector<Input> inputs;  // stepped again after recovery; no commands
     Duration back_off{0};
     Instant retry_at;
+    Instant since;
+    std::string why;
+    // The core was rebuilt from the store and answers commands.
+    bool answers = false;
+    std::set<CommandName> unsaved;  // what the core knows of these is not in the store
+    uint64_t refused = 0;           // commands
+    uint64_t dropped = 0;           // inputs above kept_max
   };
 
+  Result<std::unique_ptr<Bridge>> Loaded();
   Duration WaitFor(Duration wait) const;
+  void Step(const Input& input, const Now& now, Effects& out);
   void StepAll(const std::vector<Input>& inputs);
   void TickIfDue();
   // Commits what effects_ says and lets its words out. False: the commit failed.
   bool Release(const std::vector<Input>& inputs);
+  void LetOut(const Effect& effect) const;
   Result<void> Commit(const std::vector<storage::Change>& changes, storage::Durability durability);
   void Failed(const std::vector<Input>& inputs, const Error& error);
+  void StepUnkept(const Input& input);
   void Recover(Duration wait);
+  void TryAgain();
+  void RetryLater();
+  void PruneLog();
   void SyncIfDue(Instant now);
   void Say(LogEvent::Level level, std::string event,
            std::vector<std::pair<std::string, std::string>> fields) const;
+  void Replace(std::unique_ptr<Bridge> core, bool keeps);
+  Counters Counted() const;
   void UpdateStatus();
 
   const Limits limits_;
@@ -132,6 +167,9 @@ class Runner {
   Effects effects_;
   Counters before_;  // of cores that were dropped
   std::optional<Failure> failure_;
+  LogBook log_book_;
+  Contacts contacts_;  // for the next core
+  bool keeps_ = true;  // core_ is not one that was told that the store fails
   bool unsynced_ = false;
   Instant synced_at_;
   bool broker_connected_ = false;

@@ -89,6 +89,7 @@ void Bridge::Impl::ArrivedPresence(const CarRef& ref, const Publish& publish, co
     case LinkChange::kNone:
       break;
     case LinkChange::kOnline:
+    case LinkChange::kShown:
       outbox.CarOnline(ref, now);
       break;
     case LinkChange::kReconnected:
@@ -226,15 +227,15 @@ void Bridge::TakeRefused(const Bridge& before) {
   impl_->outbox.TakeRefused(before.impl_->outbox);
 }
 
-void Bridge::StoreFails(const Bridge& before, const Now& now) {
+void Bridge::StoreFails(const Bridge& before, const Now& now, Effects& out) {
   impl_->links.See(before.impl_->links);
   impl_->outbox.StoreFails();
   impl_->broker_up = before.impl_->broker_up;
+  impl_->outbox.Passes(now, out);
   if (impl_->broker_up) {
-    Effects nothing;
-    impl_->outbox.Passes(now, nothing);
-    impl_->outbox.BrokerUp(now, nothing);
+    impl_->outbox.BrokerUp(now, out);
   }
+  impl_->outbox.Settle(now, out);
 }
 
 void Bridge::Step(const Input& input, const Now& now, Effects& out) {

@@ -89,8 +89,8 @@ class Bridge {
   void TakeRefused(const Bridge& before);
   // After the last Load: the store cannot write, so this core keeps nothing and is thrown away
   // later. It sees the cars and the broker as `before` did, and refuses commands that it would hold
-  // with REASON_STORE_UNAVAILABLE. What else it says rests on nothing.
-  void StoreFails(const Bridge& before, const Now& now);
+  // with REASON_STORE_UNAVAILABLE. What else it says rests on nothing. `out`: what it does at once.
+  void StoreFails(const Bridge& before, const Now& now, Effects& out);
   void Step(const Input& input, const Now& now, Effects& out);
   // When to call Step(Tick{}) if nothing else happens. Monotonic.
   std::optional<Instant> NextDeadline() const;

@@ -170,6 +170,32 @@ TEST_CASE("delivery: a bridge that starts again sends once more, in order") {
   CHECK(s.Said() == "deliver c1 | deliver c2 | deliver c3 | deliver c4");
 }
 
+TEST_CASE("delivery: after the broker came back a car is sent nothing before the broker shows it") {
+  Story s;
+  HoldsSettings(s, 1);
+  s.CarConnects();
+  s.Passes(100ms);
+  s.BrokerDown();
+  s.BrokerUp();
+  s.Said();
+  s.Passes(1s);
+  CHECK(s.Said() == "");
+  SUBCASE("in the session as before") {
+    s.PresenceAgain();
+    s.Passes(500ms);
+    CHECK(s.Said() == "deliver c1");
+  }
+  SUBCASE("in another session") {
+    s.CarConnects();
+    s.Passes(500ms);
+    CHECK(s.Said() == "write presence online | deliver c1");
+  }
+  SUBCASE("not at all: it is away") {
+    s.Passes(1h);
+    CHECK(s.Said() == "publish ring 1");
+  }
+}
+
 TEST_CASE("delivery: a phone that asks again makes the bridge ask the car no sooner than it may") {
   Story s;
   s.Sends("k1", "c1", "lock", 10min);

@@ -70,7 +70,7 @@ LinkChange Links::Arrived(const CarRef& ref, const std::string& payload, const N
                           before.broker_started_at_ms == started &&
                           before.since_ms == link.since_ms;
   if (before.online == link.online && same_visit) {
-    return LinkChange::kNone;
+    return link.online && before.seen != broker_session_ ? LinkChange::kShown : LinkChange::kNone;
   }
   if (!same_visit) {
     link.visit = ++last_visit_;
@@ -83,6 +83,11 @@ LinkChange Links::Arrived(const CarRef& ref, const std::string& payload, const N
   }
   online_.erase(ref);
   return before.online ? LinkChange::kOffline : LinkChange::kNone;
+}
+
+bool Links::Reachable(const CarRef& ref) const {
+  const auto car = cars_.find(ref);
+  return car != cars_.end() && car->second.online && car->second.seen == broker_session_;
 }
 
 Duration Links::AwayFor(const CarRef& ref, Instant now) const {

@@ -20,6 +20,7 @@ enum class LinkChange : uint8_t {
   kNone,
   kOnline,       // was offline, is online
   kReconnected,  // was online and is, in another session: what was in flight may be lost
+  kShown,        // is online as before, and the broker says so for the first time since BrokerUp
   kOffline,      // was online, is offline
 };
 
@@ -38,6 +39,10 @@ class Links {
   std::vector<CarRef> DropUnseen();
 
   bool Online(const CarRef& ref) const { return online_.count(ref) > 0; }
+
+  // Online, and the broker has said so since BrokerUp: what is sent goes to the session that is
+  // known, not to one that began while the bridge did not listen.
+  bool Reachable(const CarRef& ref) const;
 
   // How long the car has surely been away: the broker says so in this session with it, and the
   // bridge has watched it that long. 0: online, or not known.

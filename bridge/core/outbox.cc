@@ -284,13 +284,13 @@ void Outbox::CheckEntry(const Entry& entry) const {
   LK_ASSERT(entry.phase == Phase::kClosed || entry.phase == Phase::kLive || !entry.act_at ||
             broker_up_);
   const bool in_delivery = delivery_.Knows(entry.ref, entry.order);
-  LK_ASSERT(!in_delivery || (broker_up_ && !entry.Denied() && links_.Online(entry.ref)));
+  LK_ASSERT(!in_delivery || (broker_up_ && !entry.Denied() && links_.Reachable(entry.ref)));
   LK_ASSERT(!in_delivery || entry.phase == Phase::kHeld || entry.phase == Phase::kDelivered);
   // What is queued waits for its turn, what is in flight for the car or its time.
   LK_ASSERT(!in_delivery || delivery_.Queued(entry.ref, entry.order) == !entry.act_at);
   // What is held for a car that is there goes to it. One that was sent may have expired since.
   LK_ASSERT(entry.phase != Phase::kHeld || entry.Denied() || !broker_up_ ||
-            !links_.Online(entry.ref) || in_delivery || entry.sent);
+            !links_.Reachable(entry.ref) || in_delivery || entry.sent);
 }
 
 void Outbox::CheckInvariants() const {

@@ -27,9 +27,10 @@
 //   before the command was issued: published here, live, resent while online, gone whole by SMS
 //   (waker.h), broker or bridge restarted.
 // - The bridge sends a command once in each MQTT session of the car, deliver_after its presence at
-//   the earliest, and again in the same session only when the car is silent. A bridge that starts
-//   again does not know what was sent in this session. What is due is sent last in a step, after
-//   everything that could deny it.
+//   the earliest, and again in the same session only when the car is silent. After BrokerUp it
+//   sends nothing to a car before the broker has shown it, which tells the session. A bridge that
+//   starts again does not know what was sent in this session. What is due is sent last in a step,
+//   after everything that could deny it.
 // - A command the car has confirmed (DELIVERED) is the car's: the bridge waits for its outcome
 //   until kOutcomeWait after the expiry, then says REFUSED, OUTCOME_UNKNOWN, may have acted. It is
 //   sent again when the car reconnects, because the car repeats the outcome of an id it knows.

@@ -11,7 +11,7 @@ namespace latchkey::bridge {
 // Held or confirmed, and the car is there: sent after `wait` and as soon as there is room; what was
 // sent in this visit of the car already, when it has been silent.
 void Outbox::Enqueue(Entry& entry, const Now& now, Duration wait) {
-  if (!broker_up_ || entry.Denied()) {
+  if (!broker_up_ || entry.Denied() || !links_.Reachable(entry.ref)) {
     return;
   }
   if (entry.sent_visit != links_.VisitOf(entry.ref)) {
@@ -34,7 +34,7 @@ void Outbox::NotSent(Entry& entry) {
 // A confirmed command of which the outcome is wanted: sent again after `wait`, unless the car had
 // it from here a moment ago.
 void Outbox::AskAgain(Entry& entry, const Now& now, Duration wait) {
-  if (!broker_up_ || entry.Denied() || !links_.Online(entry.ref) ||
+  if (!broker_up_ || entry.Denied() || !links_.Reachable(entry.ref) ||
       delivery_.Knows(entry.ref, entry.order)) {
     return;
   }
@@ -134,6 +134,7 @@ void Outbox::CarOffline(const CarRef& ref, const Now& now, Effects& out) {
   }
 }
 
+// What waits for cars that are online is sent when the broker has shown them.
 void Outbox::BrokerUp(const Now& now, Effects& out) {
   broker_up_ = true;
   waker_.BrokerUp(now);
@@ -141,11 +142,6 @@ void Outbox::BrokerUp(const Now& now, Effects& out) {
     Say(commands_.At(order), out);
   }
   unsaid_.clear();
-  for (const auto& [ref, car] : commands_.cars()) {
-    if (links_.Online(ref)) {
-      CarOnline(ref, now);
-    }
-  }
 }
 
 void Outbox::BrokerDown() {

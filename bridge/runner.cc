@@ -72,12 +72,12 @@ Runner::Runner(const Limits& limits, FleetCas fleet_cas, RunnerLimits runner_lim
 
 Result<void> Runner::Load() {
   LK_TRY(std::unique_ptr<Bridge> core, Loaded());
-  Replace(std::move(core), true);
+  Replace(std::move(core), Keeps::kYes);
   UpdateStatus();
   return {};
 }
 
-void Runner::Replace(std::unique_ptr<Bridge> core, bool keeps) {
+void Runner::Replace(std::unique_ptr<Bridge> core, Keeps keeps) {
   before_ = Sum(std::move(before_), Counted());
   core_ = std::move(core);
   keeps_ = keeps;

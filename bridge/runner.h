@@ -120,6 +120,9 @@ class Runner {
   bool Finish();
   Status status() const;
 
+  // To look at, on the loop's thread; after a failure of the store it is another one.
+  const Bridge& core() const { return *core_; }
+
  private:
   // A command of one car.
   using CommandName = std::pair<CarRef, CommandId>;
@@ -148,6 +151,7 @@ class Runner {
   Result<void> Commit(const std::vector<storage::Change>& changes, storage::Durability durability);
   void Failed(const std::vector<Input>& inputs, const Error& error);
   void StepUnkept(const Input& input);
+  void NoteUnsaved(const Effects& out);
   void Recover(Duration wait);
   void TryAgain();
   void RetryLater();
@@ -155,7 +159,9 @@ class Runner {
   void SyncIfDue(Instant now);
   void Say(LogEvent::Level level, std::string event,
            std::vector<std::pair<std::string, std::string>> fields) const;
-  void Replace(std::unique_ptr<Bridge> core, bool keeps);
+  enum class Keeps : uint8_t { kYes, kNo };  // no: it was told that the store fails
+
+  void Replace(std::unique_ptr<Bridge> core, Keeps keeps);
   Counters Counted() const;
   void UpdateStatus();
 
@@ -168,8 +174,8 @@ class Runner {
   Counters before_;  // of cores that were dropped
   std::optional<Failure> failure_;
   LogBook log_book_;
-  Contacts contacts_;  // for the next core
-  bool keeps_ = true;  // core_ is not one that was told that the store fails
+  Contacts contacts_;          // for the next core
+  Keeps keeps_ = Keeps::kYes;  // of core_
   bool unsynced_ = false;
   Instant synced_at_;
   bool broker_connected_ = false;

@@ -62,14 +62,30 @@ void Runner::Failed(const std::vector<Input>& inputs, const Error& error) {
   effects_.clear();
   failure_->answers = core.has_value();
   if (core) {
-    (*core)->StoreFails(*core_, parts_.clock());
-    Replace(*std::move(core), false);
+    Effects unkept;
+    (*core)->StoreFails(*core_, parts_.clock(), unkept);
+    NoteUnsaved(unkept);
+    Replace(*std::move(core), Keeps::kNo);
     for (const Input& input : inputs) {
       StepUnkept(input);
     }
     parts_.intake.Finish();
   } else {
     failure_->inputs = inputs;
+  }
+}
+
+void Runner::NoteUnsaved(const Effects& out) {
+  for (const Effect& effect : out) {
+    const auto* write = std::get_if<Write>(&effect);
+    if (write == nullptr) {
+      continue;
+    }
+    if (const auto* record = std::get_if<storage::CommandRecord>(&write->change)) {
+      failure_->unsaved.insert({record->ref, record->id});
+    } else if (const auto* erased = std::get_if<storage::EraseCommand>(&write->change)) {
+      failure_->unsaved.insert({erased->ref, erased->id});
+    }
   }
 }
 
@@ -80,17 +96,7 @@ void Runner::StepUnkept(const Input& input) {
   const auto step = [&](const Input& one) {
     Effects out;
     Step(one, now, out);
-    for (const Effect& effect : out) {
-      const auto* write = std::get_if<Write>(&effect);
-      if (write == nullptr) {
-        continue;
-      }
-      if (const auto* record = std::get_if<storage::CommandRecord>(&write->change)) {
-        failure_->unsaved.insert({record->ref, record->id});
-      } else if (const auto* erased = std::get_if<storage::EraseCommand>(&write->change)) {
-        failure_->unsaved.insert({erased->ref, erased->id});
-      }
-    }
+    NoteUnsaved(out);
     return out;
   };
   if (!IsCommand(input)) {
@@ -193,7 +199,7 @@ void Runner::TryAgain() {
 
 // What a core that keeps nothing does is done again, but for its refusals.
 Counters Runner::Counted() const {
-  if (keeps_) {
+  if (keeps_ == Keeps::kYes) {
     return core_->counters();
   }
   Counters counters;

@@ -7,12 +7,12 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
+#include <poll.h>
 
 #include "tools/latchkey/api.h"
 #include "tools/latchkey/commands.h"
@@ -225,7 +225,7 @@ Result<void> Show(const Context& context, int port, const LogOptions& options) {
     LK_TRY(next, ShowFrom(context, port, 0, filter, labels));
   }
   while (options.follow) {
-    std::this_thread::sleep_for(kFollowEvery);
+    static_cast<void>(::poll(nullptr, 0, static_cast<int>(kFollowEvery.count())));
     const Result<uint64_t> shown = ShowFrom(context, port, next, filter, labels);
     if (shown) {
       next = *shown;

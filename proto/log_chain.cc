@@ -160,8 +160,10 @@ std::optional<LogHead> ParseLogHead(std::string_view text) {
     return std::nullopt;
   }
   LogHead head;
-  const auto parsed = std::from_chars(text.data(), text.data() + colon, head.sequence);
-  if (parsed.ec != std::errc() || parsed.ptr != text.data() + colon) {
+  const std::string_view number = text.substr(0, colon);
+  const char* end = number.data() + number.size();
+  const auto parsed = std::from_chars(number.data(), end, head.sequence);
+  if (parsed.ec != std::errc() || parsed.ptr != end) {
     return std::nullopt;
   }
   for (size_t i = 0; i < kDigestBytes; ++i) {

@@ -344,6 +344,7 @@ void LogRecords(const Corpus& corpus, const CarRef& ref) {
   record.ParseFromString(AppendToLog(head, entry));
   record.clear_body();
   corpus.Write("log_record", "erased", "r" + record.SerializeAsString());
+  corpus.Write("log_record", "head", "h" + ToText(head));
 }
 
 // Every signal of every group once.

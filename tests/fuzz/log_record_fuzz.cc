@@ -1,5 +1,5 @@
 // Records of the log as they come from a disk or an export. The first byte says which: 'r' a
-// record, 'e' an entry that the record is made for here.
+// record, 'e' an entry that the record is made for here, 'h' a head as somebody wrote it down.
 #include <string>
 
 #include "proto/crypto.h"
@@ -21,6 +21,11 @@ void Try(std::string_view input) {
       Require(CheckFollows(link->before, *link).has_value(), "it follows what it names");
       Require(!CheckFollows(link->head, *link), "and not itself");
     }
+    return;
+  }
+  if (input[0] == 'h') {
+    const std::optional<LogHead> head = ParseLogHead(rest);
+    Require(!head || ParseLogHead(ToText(*head)) == head, "a head is written and read alike");
     return;
   }
   auto entry = FromWire<v1::LogEntry>(rest, 2 * kLogEntryBytesMax);

@@ -35,9 +35,9 @@ void Try(std::string_view input) {
   if (input.size() < 2) {
     return;
   }
-  const bool seal = input[0] >= 'A' && input[0] <= 'E';
+  const bool seal = input[0] >= 'A' && input[0] <= 'G';
   const int number = input[0] - (seal ? 'A' : 'a');
-  if (number < 0 || number > 4) {
+  if (number < 0 || number > 6) {
     return;
   }
   const auto kind = static_cast<storage::Kind>(number);

@@ -50,7 +50,9 @@ class BoundedQueue {
     std::vector<T> out;
     {
       std::unique_lock lock(mutex_);
-      filled_.wait_for(lock, wait, [this] { return closed_ || woken_ || !items_.empty(); });
+      if (wait > Duration(0)) {
+        filled_.wait_for(lock, wait, [this] { return closed_ || woken_ || !items_.empty(); });
+      }
       woken_ = false;
       while (!items_.empty() && out.size() < max) {
         out.push_back(std::move(items_.front()));
@@ -81,7 +83,9 @@ class BoundedQueue {
   // True: the item of `ticket` has been dealt with, waiting at most `wait` for that.
   bool WaitFinished(uint64_t ticket, Duration wait) {
     std::unique_lock lock(mutex_);
-    done_.wait_for(lock, wait, [&] { return abandoned_ || finished_ >= ticket; });
+    if (wait > Duration(0)) {
+      done_.wait_for(lock, wait, [&] { return abandoned_ || finished_ >= ticket; });
+    }
     return finished_ >= ticket;
   }
 

@@ -173,6 +173,9 @@ void Bridge::Impl::Arrived(const Publish& publish, const Now& now, Effects& out)
 }
 
 void Bridge::Impl::BrokerUp(const Now& now, Effects& out) {
+  if (broker_up) {
+    BrokerDown();  // inputs that are stepped again can say it twice: a new session all the same
+  }
   broker_up = true;
   last_known.BrokerUp();
   rings.BrokerUp();

@@ -93,7 +93,8 @@ TEST_CASE("a held flash expires over the killing of everything and the car never
   cell.StartBridge();
   REQUIRE(Eventually([&] { return UnixMs() > expired_by; }));
   cell.StartCar("car-1");
-  CHECK(sender->Wait() == 1);
+  // Not known: a bridge that was killed cannot say that it was never sent.
+  CHECK(sender->Wait() == 5);
   INFO(sender->Output());
   CHECK(CountLines(sender->Output(), "EXPIRED") >= 1);
   // After its own restart the bridge does not know whether the command was sent: it leaves the car

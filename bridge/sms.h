@@ -33,8 +33,8 @@ class SmsSender {
 // Where reports go: the intake. From any thread; it does not call back.
 using SmsReportSink = std::function<void(SmsReport)>;
 
-inline constexpr size_t kSmsQueueMax = 256;
-inline constexpr size_t kSmsReportsKept = 4096;
+inline constexpr size_t kSmsQueueMax = 10000;  // a fleet that is to be woken at once
+inline constexpr size_t kSmsReportsKept = 20000;
 inline constexpr size_t kSmsReportTextMax = 120;
 inline constexpr size_t kSmsPostBytesMax = 4096;
 

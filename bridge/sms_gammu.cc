@@ -30,7 +30,7 @@ constexpr size_t kIdDigits = 16;
 constexpr size_t kExpiryDigits = 12;
 constexpr size_t kHexPerLine = 200;
 constexpr size_t kInboxBytesMax = 8192;
-constexpr size_t kWaitingMax = 4096;
+constexpr size_t kWaitingMax = 10000;
 constexpr Duration kReportWait = std::chrono::hours(24);  // after sending: no report comes any more
 constexpr mode_t kShared = 0660;  // gammu-smsd may be another user of the folder's group
 
@@ -129,7 +129,7 @@ std::optional<std::string> WriteWhole(const fs::path& path, const fs::path& hidd
   if (file < 0) {
     return std::generic_category().message(errno);
   }
-  ::fchmod(file, kShared);
+  static_cast<void>(::fchmod(file, kShared));  // what the umask took; gammu says if it cannot
   const ssize_t written = ::write(file, text.data(), text.size());
   int why = written == static_cast<ssize_t>(text.size()) ? 0 : written < 0 ? errno : ENOSPC;
   why = ::close(file) != 0 && why == 0 ? errno : why;

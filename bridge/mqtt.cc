@@ -21,8 +21,7 @@ namespace latchkey::bridge {
 
 namespace {
 
-constexpr Duration kRoomWait = std::chrono::seconds(5);
-constexpr Duration kCommitWait = std::chrono::seconds(5);
+constexpr Duration kStoreWait = std::chrono::seconds(5);  // for room in the intake, for a commit
 constexpr Duration kAnswerWait = std::chrono::seconds(20);  // for CONNACK and SUBACK
 constexpr Duration kCloseWait = std::chrono::milliseconds(1000);
 constexpr Duration kIdle = std::chrono::seconds(1);
@@ -103,6 +102,7 @@ struct Mqtt::Impl {
   const LogSink log;
   BoundedQueue<Task> tasks{kOutgoingMax};
   std::atomic<size_t> waiting{0};  // size of outgoing
+  std::atomic<size_t> in_flight_max{kInFlightMax};
   std::atomic<uint64_t> dropped{0};
   MQTTAsync client = nullptr;
   std::thread thread;
@@ -128,17 +128,20 @@ std::string TextOf(const char* text, const char* otherwise) {
 }
 
 std::string TextOf(const MQTTAsync_failureData5* failure, const char* otherwise) {
-  if (failure == nullptr) {
-    return otherwise;
-  }
-  if (failure->reasonCode >= kFirstError) {
+  if (failure != nullptr && failure->reasonCode >= kFirstError) {
     return "the broker says: " + TextOf(MQTTReasonCode_toString(failure->reasonCode), "refused");
   }
-  return TextOf(failure->message, otherwise);
+  return failure == nullptr ? otherwise : TextOf(failure->message, otherwise);
 }
 
-void OnConnected(void* context, MQTTAsync_successData5*) {
-  Guarded([&] { ImplOf(context).tasks.PutAlways(Connected{}); });
+// What is beyond the broker's receive maximum paho keeps, and looks at again only every second.
+void OnConnected(void* context, MQTTAsync_successData5* response) {
+  Guarded([&] {
+    const auto most =
+        MQTTProperties_getNumericValue(&response->properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM);
+    ImplOf(context).in_flight_max = most > 0 ? std::min<size_t>(most, kInFlightMax) : kInFlightMax;
+    ImplOf(context).tasks.PutAlways(Connected{});
+  });
 }
 
 void OnConnectFailure(void* context, MQTTAsync_failureData5* failure) {
@@ -158,11 +161,8 @@ void OnServerDisconnect(void* context, MQTTProperties*, MQTTReasonCodes reason) 
   });
 }
 
-void OnClosed(void* context, MQTTAsync_successData5*) {
-  Guarded([&] { ImplOf(context).Ended("closed"); });
-}
-
-void OnCloseFailure(void* context, MQTTAsync_failureData5*) {
+template <class Answer>
+void OnClosed(void* context, Answer*) {
   Guarded([&] { ImplOf(context).Ended("closed"); });
 }
 
@@ -245,13 +245,13 @@ void Mqtt::Impl::Arrived(const char* topic, int topic_length, const MQTTAsync_me
     return;
   }
   const std::optional<Topic> parsed = ParseTopic(publish.topic);
-  const std::optional<uint64_t> ticket = intake.Put(Message{std::move(publish)}, kRoomWait);
+  const std::optional<uint64_t> ticket = intake.Put(Message{std::move(publish)}, kStoreWait);
   if (!ticket) {
     // The store has been away for long. What is retained is shown again after the next connect.
     ++dropped;
     tasks.PutAlways(Again{});
   } else if (parsed && parsed->kind == TopicKind::kCommand) {
-    intake.WaitFinished(*ticket - std::min(*ticket, options.uncommitted_max), kCommitWait);
+    intake.WaitFinished(*ticket - std::min(*ticket, options.uncommitted_max), kStoreWait);
   }
 }
 
@@ -389,7 +389,7 @@ void Mqtt::Impl::Close() {
   MQTTAsync_disconnectOptions disconnect = MQTTAsync_disconnectOptions_initializer5;
   disconnect.timeout = 200;
   disconnect.onSuccess5 = OnClosed;
-  disconnect.onFailure5 = OnCloseFailure;
+  disconnect.onFailure5 = OnClosed;
   disconnect.context = this;
   state = State::kClosing;
   since = SystemNow().mono;
@@ -418,7 +418,7 @@ void Mqtt::Impl::Down(const std::string& why) {
 }
 
 void Mqtt::Impl::Flush() {
-  while (state == State::kUp && !outgoing.empty() && in_flight < kInFlightMax &&
+  while (state == State::kUp && !outgoing.empty() && in_flight < in_flight_max &&
          SendNow(outgoing.front())) {
     outgoing.pop_front();
   }

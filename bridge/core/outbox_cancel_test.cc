@@ -136,7 +136,7 @@ TEST_CASE("cancel: what has its outcome has it; the cancel is refused and the ou
     s.CarLeaves();
     s.Said();
     s.Cancels("k1", "x", "c1");
-    CHECK(s.Said() == "receipt k1 x REFUSED ended | receipt k1 c1 DONE");
+    CHECK(s.Said() == "receipt k1 x REFUSED ended maybe | receipt k1 c1 DONE");
   }
   SUBCASE("by its expiry") {
     s.Passes(11min);
@@ -194,7 +194,8 @@ TEST_CASE("cancel: of a command not seen yet it is held, and the command dies wh
     s.Restarts(Story::Crash::kPower);
     s.Said();
     s.Resends("c1");
-    CHECK(s.Said() == "receipt k1 c1 CANCELLED");
+    // The bridge that starts does not know where the car was.
+    CHECK(s.Said() == "receipt k1 c1 CANCELLED maybe");
   }
   SUBCASE("at the car that has come") {
     s.CarConnects();
@@ -244,9 +245,9 @@ TEST_CASE("cancel: a full queue has room for cancels, and then still for who tak
   s.Said();
   s.Make("k2", "c5", "lock", 10min);
   s.Cancels("k2", "x4", "c5");
-  CHECK(s.Said() == "receipt k2 x4 REFUSED full");
+  CHECK(s.Said() == "receipt k2 x4 REFUSED full maybe");
   s.Sends("k1", "c6", "remove_app", 1h);
-  CHECK(s.Said() == "receipt k1 c6 REFUSED full");
+  CHECK(s.Said() == "receipt k1 c6 REFUSED full maybe");
   s.Sends("k1", "c7", "remove_key", 0s);
   CHECK(s.Said().substr(0, 43) == "write c7 HELD durable | receipt k1 c7 HELD ");
 }

@@ -65,8 +65,11 @@ void Outbox::Refuse(const Command& command, Reason reason, const Now& now, Effec
   } else if (reason == v1::REASON_CANCELLED) {
     state = v1::RECEIPT_STATE_CANCELLED;
   }
-  std::string receipt = SealBridgeReceipt(
-      MakeOutcome(command.ref, command.id, state, reason, now.wall, v1::RECEIPT_SOURCE_BRIDGE));
+  Outcome outcome =
+      MakeOutcome(command.ref, command.id, state, reason, now.wall, v1::RECEIPT_SOURCE_BRIDGE);
+  // It may come late, or again, and the car may have had it from the phone itself.
+  outcome.may_have_acted = outcome.may_have_acted || MayHaveReached(command, now);
+  std::string receipt = SealBridgeReceipt(outcome);
   ++counters_.refused[reason];
   out.emplace_back(Publish{ReceiptTopic(command.ref, command.key_id), receipt, 1, Retain::kNo, 0});
   out.emplace_back(JournalOf(command, state, reason, now));

@@ -67,7 +67,7 @@ TEST_CASE("rings: a power cut loses no ring, and versions do not go back after i
   CHECK(s.Said() == "");
   // k1 fell off with version 5: what it asks for is refused also after the restart.
   s.Sends("k1", "c1", "lock", 60s);
-  CHECK(s.Said() == "receipt k1 c1 REFUSED not_on_ring");
+  CHECK(s.Said() == "receipt k1 c1 REFUSED not_on_ring maybe");
   s.Sends("k2", "c2", "lock", 60s);
   CHECK(s.Said() == "write c2 HELD durable | receipt k2 c2 HELD");
 }
@@ -132,7 +132,7 @@ TEST_CASE("rings: a stored ring is read again when its fleet's CA comes back") {
   s.Passes(10min);
   s.Said();
   s.Sends("k1", "c1", "lock", 10min);
-  CHECK(s.Said() == "receipt k1 c1 REFUSED not_on_ring");
+  CHECK(s.Said() == "receipt k1 c1 REFUSED not_on_ring maybe");
   s.CasAre(cas);
   s.Sends("k1", "c2", "lock", 10min);
   CHECK(s.Said() == "write c2 HELD durable | receipt k1 c2 HELD");

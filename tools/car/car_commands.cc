@@ -15,6 +15,8 @@ constexpr Duration kRestartAfter{1000};          // lets the receipt leave first
 constexpr Timestamp kClockEpoch{1577836800000};  // 2020: a clock before it has lost its battery
 constexpr size_t kRefusedDigestBytes = 16;
 constexpr size_t kUnsaidMax = 64;
+// A dead connection is noticed so late: after it what was said before is said again.
+constexpr Duration kSaidAgainFor{60000};
 constexpr Duration kRefusedRememberedMax = std::chrono::hours(24) + kClockSkewMax;
 
 // What the phone signed, whoever wrapped it anew.
@@ -310,9 +312,23 @@ void Car::SendReceipt(const Remembered& command, Effects& out) {
       {ReceiptTopic(options_.ref, command.key), SealCarReceipt(outcome, key_), 1, Retain::kNo, 0}});
 }
 
+// And again what was said just before the connection broke: it may not have arrived, and once a
+// command has expired nobody can ask for its outcome any more.
 void Car::SayUnsaid(Effects& out) {
-  for (const Remembered& command : std::exchange(unsaid_, {})) {
+  const std::vector<Remembered> unsaid = std::exchange(unsaid_, {});
+  for (const Remembered& command : unsaid) {
     SendReceipt(command, out);
+  }
+  size_t told = unsaid.size();
+  for (auto command = memory_.commands.rbegin();
+       command != memory_.commands.rend() && told < kUnsaidMax; ++command) {
+    const bool said = std::any_of(unsaid.begin(), unsaid.end(), [&](const Remembered& each) {
+      return each.id == command->id && each.key == command->key;
+    });
+    if (!said && IsFinal(command->state) && time_ - command->at < kSaidAgainFor) {
+      SendReceipt(*command, out);
+      ++told;
+    }
   }
 }
 

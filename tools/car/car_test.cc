@@ -61,6 +61,21 @@ TEST_CASE("car: after a crash between start and outcome it says unknown and neve
   CHECK(s.Heard() == "FAILED:REASON_OUTCOME_UNKNOWN ");
 }
 
+TEST_CASE("car: what was said in the minute before the connection broke is said again after it") {
+  Story s;
+  s.Arrives(s.Seals(Flash(), 'a', kSecond * 10));
+  s.Passes(kSecond * 59);
+  s.Gives(Disconnected{"test", 0});
+  s.Heard();
+  s.Connects();
+  CHECK_MESSAGE(s.Heard().find("DONE") != std::string::npos, "also when nobody can ask any more");
+  s.Passes(kSecond);
+  s.Gives(Disconnected{"test", 0});
+  s.Heard();
+  s.Connects();
+  CHECK(s.Heard().find("DONE") == std::string::npos);
+}
+
 TEST_CASE(
     "car: a clock set back revives nothing, and without the time only the close class is obeyed") {
   Story s;

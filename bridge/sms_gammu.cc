@@ -182,12 +182,15 @@ std::optional<GammuSms> ReadGammuName(std::string_view name) {
     return std::nullopt;
   }
   const auto id = Number<uint64_t>(parts[4].substr(2, kIdDigits), 16);
-  const auto expires = Number<int64_t>(parts[4].substr(2 + kIdDigits + 1), 16);
+  const auto expires = Number<uint64_t>(parts[4].substr(2 + kIdDigits + 1), 16);
   if (!id || !expires) {
     return std::nullopt;
   }
-  return GammuSms{*id, std::string(parts[3]),
-                  *expires == 0 ? std::nullopt : std::optional(Timestamp{*expires})};
+  GammuSms sms{*id, std::string(parts[3]), std::nullopt};
+  if (*expires != 0) {
+    sms.expires_at = Timestamp{static_cast<int64_t>(*expires)};
+  }
+  return sms;
 }
 
 std::optional<int> ReadGammuReference(std::string_view text) {

@@ -161,8 +161,9 @@ void Outbox::Arrived(const Command& command, const Now& now, Effects& out) {
   Entry entry = EntryOf(command, next_order_++, now);
   entry.sent = true;
   entry.act_at = now.mono + limits_.receipt_wait;
-  // It may take one back, or have been taken back before it arrived.
-  unchecked_.insert(entry.ref);
+  if (entry.cancels || TakenBack(command)) {
+    unchecked_.insert(entry.ref);
+  }
   commands_.Add(std::move(entry));
 }
 

@@ -3,6 +3,7 @@
 #include "storage/rocksdb_store.h"
 
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -233,6 +234,28 @@ TEST_CASE("rocksdb store: a log torn in its last record opens with all commits b
   const auto store = Open(folder.Options());
   CHECK(Read(*store, Kind::kState).good == 1);
   CHECK(Read(*store, Kind::kPresence).good == 0);
+}
+
+TEST_CASE("rocksdb store: a log damaged before its end is refused with its name, not cut there") {
+  const Folder folder;
+  {
+    const auto store = Open(folder.Options());
+    REQUIRE(store->Commit(std::vector<Change>{State(Group::kBody)}, Durability::kDurable));
+    REQUIRE(store->Commit(std::vector<Change>{Presence("p")}, Durability::kDurable));
+  }
+  for (const auto& entry : fs::directory_iterator(folder.Options().path)) {
+    if (entry.path().extension() == ".log" && entry.file_size() > 0) {
+      std::fstream file(entry.path(), std::ios::binary | std::ios::in | std::ios::out);
+      file.seekg(20);
+      const int byte = file.get();
+      file.seekp(20);
+      file.put(static_cast<char>(byte ^ 1));
+    }
+  }
+  const auto store = RocksDbStore::Open(folder.Options());
+  REQUIRE_FALSE(store.has_value());
+  CHECK(store.error().reason == v1::REASON_STORE_UNAVAILABLE);
+  CHECK(store.error().text.find(".log is damaged") != std::string::npos);
 }
 
 TEST_CASE("rocksdb store: one made before there was a log opens and takes it") {

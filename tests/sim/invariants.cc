@@ -1,9 +1,20 @@
-// I1, I2, I4 and I5 as code, I3 as far as it is the bridge's (it sends nothing of a key it knows to
-// be denied), and I8: a block is never replaced by an older change, and not lost. I6 and I7 are
-// beyond the bridge's core.
+// I1, I2, I4 and I5 as code, I3 as far as it is the bridge's (it sends nothing
+// of a key it knows to be denied), and I8: a block is never replaced by an
+// older change, and not lost. I6 and I7 are beyond the bridge's core.
 #include "tests/sim/invariants.h"
 
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+#include "latchkey/v1/control.pb.h"
+#include "proto/command.h"
+#include "proto/keyring.h"
+#include "tests/sim/keys.h"
+
 namespace latchkey::sim {
+
+using storage::Kind;
 
 namespace {
 
@@ -11,26 +22,50 @@ namespace {
   ThrowFault(what.c_str());
 }
 
-void Expect(bool holds, const std::string& what, const CommandId& id) {
+void Expect(bool holds, const char* what, const CommandId& id) {
   if (!holds) {
-    Broken(what + ": command " + id.ToText());
+    Broken(std::string(what) + ": command " + id.ToText());
   }
-}
-
-const storage::CommandRecord* FindCommand(const std::map<std::string, storage::Record>& records,
-                                          const CarRef& ref, const CommandId& id) {
-  const auto at =
-      records.find(bridge::StoryStore::KeyOf(storage::Change(storage::EraseCommand{ref, id})));
-  return at == records.end() ? nullptr : std::get_if<storage::CommandRecord>(&at->second);
 }
 
 }  // namespace
 
 void Invariants::PhoneMade(const CommandId& id, const KeyId& lane, const std::string& bytes) {
   made_[id] = Made{lane, bytes, ExpiryOf(bytes).value()};
+  ids_[bytes] = id;
 }
 
-void Invariants::CommittedCommand(const storage::CommandRecord& record) {
+void Invariants::SentAgain(const std::string& bytes) {
+  const auto at = ids_.find(bytes);
+  if (at != ids_.end()) {
+    not_kept_.erase(at->second);
+  }
+}
+
+// ---- what it writes
+
+void Invariants::CommittedOne(const storage::StateRecord& state) {
+  const StateVersion version = VersionOf(ParseState(state.payload, state.group).value());
+  StateVersion& held = state_versions_[{state.ref, state.group}];
+  if (version <= held) {
+    Broken("I5: a state was replaced by one that is not newer");
+  }
+  fresh_states_.try_emplace({state.ref, state.group}, held);
+  held = version;
+}
+
+void Invariants::CommittedOne(const storage::RingRecord& ring) {
+  uint64_t& held = ring_versions_[ring.ref];
+  fresh_versions_.try_emplace(ring.ref, held);
+  if (ring.version <= held) {
+    Broken("I4: a ring went back");
+  }
+  held = ring.version;
+  fresh_rings_.try_emplace(ring.ref, ring_keys_[ring.ref]);
+  ReadRing(ring);
+}
+
+void Invariants::CommittedOne(const storage::CommandRecord& record) {
   const auto final_state = finals_.find(record.id);
   if (final_state != finals_.end()) {
     Expect(final_state->second == record.state, "I1: an outcome was changed or undone", record.id);
@@ -39,7 +74,9 @@ void Invariants::CommittedCommand(const storage::CommandRecord& record) {
     finals_[record.id] = record.state;
     denied_ +=
         record.reason == v1::REASON_BLOCKED || record.reason == v1::REASON_NOT_ON_RING ? 1 : 0;
-    closed_now_.insert(record.id);
+    if (closed_now_.insert(record.id).second) {
+      cancelled_ += record.state == v1::RECEIPT_STATE_CANCELLED ? 1 : 0;
+    }
   } else {
     const Made& made = made_.at(record.id);
     Expect(record.payload == made.bytes && record.lane == made.lane,
@@ -47,107 +84,172 @@ void Invariants::CommittedCommand(const storage::CommandRecord& record) {
   }
 }
 
-void Invariants::Committed(const bridge::Effects& effects, const bridge::StoryStore& store) {
-  bool durable = false;
+void Invariants::CommittedOne(const storage::BlockRecord& block) {
+  const auto [at, first] = blocks_.try_emplace(block.block.scope);
+  Block& held = at->second;
+  if (first) {
+    held.scope = block.block.scope;
+    held.lifted = true;
+  }
+  if (block.block.changed_at < held.changed_at) {
+    Broken("I8: a block was replaced by an older change");
+  }
+  if (held.lifted && !block.block.lifted) {
+    fresh_blocks_.insert(held.scope);
+  }
+  held = block.block;
+  owners_blocks_ += !held.lifted && held.cause == v1::BLOCK_CAUSE_OWNER ? 1 : 0;
+}
+
+void Invariants::CommittedOne(const storage::EraseCommand& erase) {
+  Expect(finals_.count(erase.id) == 1, "I1: an open command was forgotten", erase.id);
+  forgotten_.insert(erase.id);
+}
+
+// A chain without gaps, and what is new is chained to what is in the store.
+void Invariants::CommittedOne(const storage::LogRecord& record) {
+  const LogLink link = OpenLogRecord(record.payload).value();
+  if (!CheckFollows(log_head_, link) || record.sequence != link.head.sequence) {
+    Broken("I9: the log's chain is broken at " + std::to_string(record.sequence));
+  }
+  log_head_ = link.head;
+  ++log_entries_;
+  const std::string& note = link.entry->note();
+  // What a car says of a command that has another outcome, or is not known any
+  // more, ends nothing.
+  const bool beside = note == "not known here" || note.compare(0, 8, "too late") == 0;
+  if (link.entry->event() == "command" && IsFinal(link.entry->state()) && !beside) {
+    const CommandId id = CommandId::FromBytes(link.entry->command_id()).value();
+    Expect(logged_now_.emplace(id, link.entry->state()).second,
+           "I9: an outcome is in the log twice", id);
+  }
+}
+
+void Invariants::Committed(std::span<const storage::Change> changes, bool durable) {
   closed_now_.clear();
-  for (const bridge::Effect& effect : effects) {
-    const auto* write = std::get_if<bridge::Write>(&effect);
-    if (write == nullptr) {
-      continue;
-    }
-    durable = durable || write->durable;
-    if (const auto* state = std::get_if<storage::StateRecord>(&write->change)) {
-      const StateVersion version = VersionOf(ParseState(state->payload, state->group).value());
-      StateVersion& held = state_versions_[{state->ref, state->group}];
-      if (version <= held) {
-        Broken("I5: a state was replaced by one that is not newer");
-      }
-      held = version;
-    } else if (const auto* ring = std::get_if<storage::RingRecord>(&write->change)) {
-      uint64_t& held = ring_versions_[ring->ref];
-      if (ring->version <= held) {
-        Broken("I4: a ring went back");
-      }
-      held = ring->version;
-    } else if (const auto* command = std::get_if<storage::CommandRecord>(&write->change)) {
-      CommittedCommand(*command);
-    } else if (const auto* block = std::get_if<storage::BlockRecord>(&write->change)) {
-      Block& held = blocks_[block->block.scope];
-      if (block->block.changed_at < held.changed_at || !write->durable) {
-        Broken("I8: a block was replaced by an older change, or not written durably");
-      }
-      held = block->block;
-      owners_blocks_ += !held.lifted && held.cause == v1::BLOCK_CAUSE_OWNER ? 1 : 0;
-    } else if (const auto* erase = std::get_if<storage::EraseCommand>(&write->change)) {
-      Expect(finals_.count(erase->id) == 1, "I1: an open command was forgotten", erase->id);
-      forgotten_.insert(erase->id);
-    }
+  logged_now_.clear();
+  fresh_blocks_.clear();
+  fresh_rings_.clear();
+  fresh_states_.clear();
+  fresh_versions_.clear();
+  for (const storage::Change& change : changes) {
+    std::visit(
+        [this, durable](const auto& one) {
+          using One = std::decay_t<decltype(one)>;
+          if constexpr (std::is_same_v<One, storage::BlockRecord>) {
+            if (!durable) {
+              Broken("I8: a block was not written durably");
+            }
+          }
+          if constexpr (std::is_same_v<One, storage::StateRecord> ||
+                        std::is_same_v<One, storage::RingRecord> ||
+                        std::is_same_v<One, storage::CommandRecord> ||
+                        std::is_same_v<One, storage::BlockRecord> ||
+                        std::is_same_v<One, storage::LogRecord> ||
+                        std::is_same_v<One, storage::EraseCommand>) {
+            CommittedOne(one);
+          }
+        },
+        change);
   }
-  if (durable && store.current != store.durable) {
-    Broken("the store of this simulation does not sync");
+  for (const CommandId& id : closed_now_) {
+    const auto logged = logged_now_.find(id);
+    Expect(logged != logged_now_.end() && logged->second == finals_.at(id),
+           "I9: an outcome is not in the log", id);
   }
 }
 
-const std::set<KeyId>& Invariants::KeysOf(const storage::RingRecord& ring) {
-  const auto [at, added] = ring_keys_.try_emplace({ring.ref, ring.version});
-  if (added) {
-    v1::SignedKeyRing carried;
-    v1::KeyRing parsed;
-    LK_ASSERT(carried.ParseFromString(ring.payload) && parsed.ParseFromString(carried.key_ring()));
-    for (const v1::Key& key : parsed.keys()) {
-      at->second.insert(KeyFromWire(key)->id);
-    }
+// ---- what it says
+
+void Invariants::ReadRing(const storage::RingRecord& ring) {
+  v1::SignedKeyRing carried;
+  v1::KeyRing parsed;
+  LK_ASSERT(carried.ParseFromString(ring.payload) && parsed.ParseFromString(carried.key_ring()));
+  std::set<KeyId>& keys = ring_keys_[ring.ref];
+  keys.clear();
+  for (const v1::Key& key : parsed.keys()) {
+    keys.insert(KeyFromWire(key)->id);
   }
-  return at->second;
 }
 
-void Invariants::PublishedCommand(const Publish& publish, const Moment& moment,
-                                  const bridge::StoryStore& store) {
-  const Topic topic = ParseTopic(publish.topic).value();
-  const CarRef ref = bridge::RefOf(std::string(topic.car));
-  const KeyId lane = KeyId::Parse(topic.lane).value();
+void Invariants::Told(const Publish& control) {
+  v1::Control told;
+  LK_ASSERT(told.ParseFromString(control.payload));
+  for (const v1::Block& block : told.merge_blocks().blocks()) {
+    fresh_blocks_.erase(BlockFromWire(block)->scope);
+  }
+}
+
+bool Invariants::Denied(const KeyId& lane, const CarRef& ref) const {
   for (const BlockScope& scope : {BlockScope{lane, {}, {}}, BlockScope{lane, ref.fleet, {}},
                                   BlockScope{lane, ref.fleet, ref.car}}) {
     const auto block = blocks_.find(scope);
-    if (block != blocks_.end() && !block->second.lifted) {
-      Broken("I3: delivered a command of a key that is denied");
+    if (block != blocks_.end() && !block->second.lifted && fresh_blocks_.count(scope) == 0) {
+      return true;
     }
   }
-  const auto ring = store.current.find("ring " + ref.ToText());
-  if (ring == store.current.end() ||
-      KeysOf(std::get<storage::RingRecord>(ring->second)).count(lane) == 0) {
-    Broken("I3: delivered a command of a key that is not on the ring");
-  }
-  for (const auto& [id, made] : made_) {
-    if (made.bytes == publish.payload) {
-      Expect(!made.expires_at || moment.bridge_wall < *made.expires_at,
-             "I2: delivered after its expiry", id);
-      Expect(ParseTopic(publish.topic).value().lane == made.lane.str(), "I2: on another lane", id);
-      Expect(finals_.count(id) == closed_now_.count(id), "I1: delivered after its outcome", id);
-      return;
-    }
-  }
-  Broken("I2: delivered bytes that no phone made");
+  return false;
 }
 
-void Invariants::PublishedReceipt(const CarRef& ref, const Publish& publish, const Moment& moment,
-                                  const bridge::StoryStore& store) {
+bool Invariants::OnRing(const KeyId& lane, const CarRef& ref) {
+  const auto before = fresh_rings_.find(ref);
+  return ring_keys_[ref].count(lane) > 0 ||
+         (before != fresh_rings_.end() && before->second.count(lane) > 0);
+}
+
+void Invariants::PublishedCommand(const Topic& topic, const Publish& publish,
+                                  const Moment& moment) {
+  const CarRef ref{FleetId::Parse(topic.fleet).value(), CarId::Parse(topic.car).value()};
+  const KeyId lane = KeyId::Parse(topic.lane).value();
+  if (Denied(lane, ref)) {
+    Broken("I3: delivered a command of a key that is denied");
+  }
+  if (!OnRing(lane, ref)) {
+    Broken("I3: delivered a command of a key that is not on the ring");
+  }
+  const auto known = ids_.find(publish.payload);
+  if (known == ids_.end()) {
+    Broken("I2: delivered bytes that no phone made");
+  }
+  const CommandId& id = known->second;
+  const Made& made = made_.at(id);
+  Expect(!made.expires_at || moment.bridge_wall < *made.expires_at,
+         "I2: delivered after its expiry", id);
+  Expect(lane == made.lane, "I2: on another lane", id);
+  Expect(finals_.count(id) == closed_now_.count(id), "I1: delivered after its outcome", id);
+}
+
+void Invariants::PublishedReceipt(const CarRef& ref, const Publish& publish, const Moment& moment) {
   const Outcome outcome = OpenReceipt(publish.payload, ref, std::nullopt).value();
   const CommandId& id = outcome.command_id;
   if (outcome.source != v1::RECEIPT_SOURCE_BRIDGE) {
     return;  // a car's own word, repeated
   }
   if (outcome.state == v1::RECEIPT_STATE_HELD) {
-    const storage::CommandRecord* record = FindCommand(store.durable, ref, id);
-    Expect(record != nullptr, "I1: HELD was said of what is not on disk", id);
+    Expect(store_.OnDisk(ref, id), "I1: HELD was said of what is not on disk", id);
     promised_.insert(id);
+    not_kept_.erase(id);
+    return;
+  }
+  if (outcome.reason == v1::REASON_STORE_UNAVAILABLE) {
+    Expect(promised_.count(id) == 0 && finals_.count(id) == 0,
+           "I1: refused for the store's sake, but it was held", id);
+    ++unavailable_;
+    if (!outcome.may_have_acted && !moment.behind_on_car && acted_.count(id) == 0) {
+      not_kept_.insert(id);
+    }
     return;
   }
   const bool refused_at_the_door = promised_.count(id) == 0 && finals_.count(id) == 0;
-  // A copy that arrives long after its expiry, when the outcome is forgotten, is told EXPIRED.
-  if (refused_at_the_door || forgotten_.count(id) == 1) {
-    return;
+  // A copy that arrives long after its expiry, when the outcome is forgotten,
+  // is told EXPIRED.
+  if (!refused_at_the_door && forgotten_.count(id) == 0) {
+    SaidFinally(outcome, moment);
   }
+}
+
+void Invariants::SaidFinally(const Outcome& outcome, const Moment& moment) {
+  const CommandId& id = outcome.command_id;
   const auto [said, first] = said_.try_emplace(id, outcome.state);
   Expect(said->second == outcome.state, "I1: two outcomes were said", id);
   const auto final_state = finals_.find(id);
@@ -159,28 +261,32 @@ void Invariants::PublishedReceipt(const CarRef& ref, const Publish& publish, con
   Expect(acted_.count(id) == 0, "I1: said unused, but the car had acted", id);
   // One that is only superseded may still reach the car from the phone itself.
   const std::optional<Timestamp>& expires_at = made_.at(id).expires_at;
-  if (outcome.state == v1::RECEIPT_STATE_EXPIRED && expires_at && *expires_at <= moment.true_wall) {
+  if (outcome.state == v1::RECEIPT_STATE_CANCELLED ||
+      (outcome.state == v1::RECEIPT_STATE_EXPIRED && expires_at &&
+       *expires_at <= moment.true_wall)) {
     surely_unused_.insert(id);
   }
 }
 
-void Invariants::Published(const Publish& publish, const Moment& moment,
-                           const bridge::StoryStore& store) {
+void Invariants::Published(const Publish& publish, const Moment& moment) {
   const Topic topic = ParseTopic(publish.topic).value();
-  const CarRef ref = bridge::RefOf(std::string(topic.car));
+  const CarRef ref{FleetId::Parse(topic.fleet).value(), CarId::Parse(topic.car).value()};
   if (topic.kind == TopicKind::kCommand) {
-    PublishedCommand(publish, moment, store);
+    PublishedCommand(topic, publish, moment);
   } else if (topic.kind == TopicKind::kReceipt) {
-    PublishedReceipt(ref, publish, moment, store);
+    PublishedReceipt(ref, publish, moment);
   } else if (topic.kind == TopicKind::kState) {
     const StateVersion version = VersionOf(ParseState(publish.payload, topic.group).value());
-    if (version != state_versions_[{ref, topic.group}]) {
+    const auto before = fresh_states_.find({ref, topic.group});
+    if (version != state_versions_[{ref, topic.group}] &&
+        (before == fresh_states_.end() || version != before->second)) {
       Broken("I5: published a state that is not the newest held");
     }
   } else if (topic.kind == TopicKind::kKeyRing) {
-    const auto ring =
-        OpenKeyRing(publish.payload, bridge::SharedKeys().Cas().begin()->second, std::nullopt);
-    if (!ring || ring->version != ring_versions_[ref]) {
+    const auto ring = OpenKeyRing(publish.payload, AllKeys().cas.begin()->second, std::nullopt);
+    const auto before = fresh_versions_.find(ref);
+    if (!ring || (ring->version != ring_versions_[ref] &&
+                  (before == fresh_versions_.end() || ring->version != before->second))) {
       Broken("I4: published a ring that is not the newest held");
     }
   } else {
@@ -191,38 +297,63 @@ void Invariants::Published(const Publish& publish, const Moment& moment,
 void Invariants::Acted(const CommandId& id) {
   Expect(acted_.insert(id).second, "I2: took effect twice", id);
   Expect(surely_unused_.count(id) == 0, "I1: the car acted on what was said to be unused", id);
+  Expect(not_kept_.count(id) == 0, "I1: the car acted on what was said not to be kept", id);
 }
 
-// A power cut may lose what was not durable: states, and outcomes of commands that were never held.
-void Invariants::Restarted(const bridge::StoryStore& store) {
+// ---- what is left
+
+// A power cut may lose what was not durable: states, and outcomes of commands
+// that were never held.
+void Invariants::Restarted() {
+  log_head_ = {};
+  const SimStore::Records& log = store_.Of(Kind::kLog);
+  if (!log.empty()) {
+    log_head_ =
+        OpenLogRecord(std::get<storage::LogRecord>(log.rbegin()->second).payload).value().head;
+  }
   state_versions_.clear();
-  std::set<CommandId> stored;
-  std::map<BlockScope, Block> blocks;
-  std::map<CarRef, uint64_t> rings;
-  for (const auto& [key, record] : store.current) {
-    if (const auto* state = std::get_if<storage::StateRecord>(&record)) {
-      state_versions_[{state->ref, state->group}] =
-          VersionOf(ParseState(state->payload, state->group).value());
-    } else if (const auto* ring = std::get_if<storage::RingRecord>(&record)) {
-      rings[ring->ref] = ring->version;
-    } else if (const auto* block = std::get_if<storage::BlockRecord>(&record)) {
-      blocks[block->block.scope] = block->block;
-    } else if (const auto* command = std::get_if<storage::CommandRecord>(&record)) {
-      stored.insert(command->id);
-      const auto final_state = finals_.find(command->id);
-      if (final_state != finals_.end() && command->state != final_state->second) {
-        Expect(promised_.count(command->id) == 0, "I1: a crash undid an outcome", command->id);
-        finals_.erase(final_state);
-      } else if (IsFinal(command->state)) {
-        finals_[command->id] = command->state;  // that it was forgotten is forgotten
-      }
+  for (const auto& [key, record] : store_.Of(Kind::kState)) {
+    const auto& state = std::get<storage::StateRecord>(record);
+    state_versions_[{state.ref, state.group}] =
+        VersionOf(ParseState(state.payload, state.group).value());
+  }
+  for (const auto& [ref, version] : ring_versions_) {
+    const auto at = store_.Of(Kind::kRing).find(ref.ToText() + "/");
+    if (at == store_.Of(Kind::kRing).end() ||
+        std::get<storage::RingRecord>(at->second).version < version) {
+      Broken("I4: a ring was lost");
     }
   }
-  if (rings != ring_versions_) {
-    Broken("I4: a ring was lost");
+  for (const auto& [key, record] : store_.Of(Kind::kRing)) {
+    const auto& ring = std::get<storage::RingRecord>(record);
+    if (ring_versions_[ring.ref] != ring.version) {
+      ring_versions_[ring.ref] = ring.version;
+      ReadRing(ring);
+    }
   }
-  if (blocks != blocks_) {
-    Broken("I8: a block was lost");
+  std::map<BlockScope, Block> blocks;
+  for (const auto& [key, record] : store_.Of(Kind::kBlock)) {
+    const Block& block = std::get<storage::BlockRecord>(record).block;
+    blocks[block.scope] = block;
+  }
+  for (const auto& [scope, block] : blocks_) {
+    const auto at = blocks.find(scope);
+    if (at == blocks.end() || at->second.changed_at < block.changed_at) {
+      Broken("I8: a block was lost");
+    }
+  }
+  blocks_ = std::move(blocks);
+  std::set<CommandId> stored;
+  for (const auto& [key, record] : store_.Of(Kind::kCommand)) {
+    const auto& command = std::get<storage::CommandRecord>(record);
+    stored.insert(command.id);
+    const auto final_state = finals_.find(command.id);
+    if (final_state != finals_.end() && command.state != final_state->second) {
+      Expect(promised_.count(command.id) == 0, "I1: a crash undid an outcome", command.id);
+      finals_.erase(final_state);
+    } else if (IsFinal(command.state)) {
+      finals_[command.id] = command.state;  // that it was forgotten is forgotten
+    }
   }
   for (const CommandId& id : promised_) {
     Expect(stored.count(id) == 1 || finals_.count(id) == 1, "I1: a held command was lost", id);
@@ -238,14 +369,11 @@ void Invariants::AllKept() const {
   for (const CommandId& id : promised_) {
     Expect(finals_.count(id) == 1, "I1: a held command has no outcome", id);
   }
-}
-
-void Invariants::OwnersBlocksAreOver(const bridge::StoryStore& store) const {
-  for (const auto& [key, record] : store.current) {
-    const auto* block = std::get_if<storage::BlockRecord>(&record);
-    if (block != nullptr && !block->block.lifted && block->block.cause == v1::BLOCK_CAUSE_OWNER) {
+  for (const auto& [key, record] : store_.Of(Kind::kBlock)) {
+    const Block& block = std::get<storage::BlockRecord>(record).block;
+    if (!block.lifted && block.cause == v1::BLOCK_CAUSE_OWNER) {
       Broken("I8: a key is still denied though its removal has its outcome: " +
-             bridge::TextOf(block->block.scope));
+             TextOf(block.scope));
     }
   }
 }

@@ -1,0 +1,274 @@
+// See store.h.
+#include "tests/sim/store.h"
+
+#include <algorithm>
+#include <iterator>
+#include <type_traits>
+#include <utility>
+#include <variant>
+
+namespace latchkey::sim {
+
+using storage::Change;
+using storage::Kind;
+
+namespace {
+
+std::string CarKey(const CarRef& ref) {
+  return ref.fleet.str() + "/" + ref.car.str() + "/";
+}
+
+std::string CommandText(const CarRef& ref, const CommandId& id) {
+  return CarKey(ref) + id.ToBytes();
+}
+
+std::string BlockText(const BlockScope& scope) {
+  return scope.key.str() + "/" + scope.fleet.str() + "/" + scope.car.str();
+}
+
+tl::unexpected<Error> Unavailable(const char* why) {
+  return Fail(v1::REASON_STORE_UNAVAILABLE, why);
+}
+
+// What becomes of a change in a family.
+struct Place {
+  std::string operator()(const storage::StateRecord& one) const {
+    return CarKey(one.ref) + std::string(ToText(one.group));
+  }
+
+  std::string operator()(const storage::RingRecord& one) const { return CarKey(one.ref); }
+
+  std::string operator()(const storage::PresenceRecord& one) const { return CarKey(one.ref); }
+
+  std::string operator()(const storage::WakeRecord& one) const { return CarKey(one.ref); }
+
+  std::string operator()(const storage::CommandRecord& one) const {
+    return CommandText(one.ref, one.id);
+  }
+
+  std::string operator()(const storage::BlockRecord& one) const {
+    return BlockText(one.block.scope);
+  }
+
+  std::string operator()(const storage::LogRecord& one) const {
+    return storage::LogKey(one.sequence);
+  }
+};
+
+template <class Record>
+constexpr Kind KindOf() {
+  if constexpr (std::is_same_v<Record, storage::StateRecord>) {
+    return Kind::kState;
+  } else if constexpr (std::is_same_v<Record, storage::RingRecord>) {
+    return Kind::kRing;
+  } else if constexpr (std::is_same_v<Record, storage::PresenceRecord>) {
+    return Kind::kPresence;
+  } else if constexpr (std::is_same_v<Record, storage::CommandRecord>) {
+    return Kind::kCommand;
+  } else if constexpr (std::is_same_v<Record, storage::BlockRecord>) {
+    return Kind::kBlock;
+  } else if constexpr (std::is_same_v<Record, storage::LogRecord>) {
+    return Kind::kLog;
+  } else {
+    return Kind::kWake;
+  }
+}
+
+// A record as its bytes say it: what the bridge loads has been written and
+// read. Of the log, which is long, only the last is.
+storage::Record AsRead(const storage::Record& record) {
+  const storage::KeyValue bytes = storage::Encode(record);
+  Result<storage::Record> read = storage::Decode(bytes.kind, bytes.key, bytes.value);
+  LK_ASSERT(read.has_value());
+  return std::move(*read);
+}
+
+}  // namespace
+
+class SimReader final : public storage::Reader {
+ public:
+  explicit SimReader(const SimStore& store) : store_(store) {}
+
+  Result<void> Scan(
+      Kind kind, const std::optional<CarRef>& ref,
+      const std::function<void(const storage::Record&)>& visit,
+      const std::function<void(std::string_view key, const Error&)>& /*damaged*/) const override {
+    LK_ASSERT(!ref);
+    store_.awaits_.Pass();
+    if (store_.disk == Disk::kUnreadable) {
+      return Unavailable("cannot be read");
+    }
+    for (const auto& [key, record] : store_.Of(kind)) {
+      visit(AsRead(record));
+    }
+    return {};
+  }
+
+  Result<void> ScanLog(
+      uint64_t from, const std::function<bool(const storage::LogRecord&)>& visit,
+      const std::function<void(std::string_view key, const Error&)>& /*damaged*/) const override {
+    store_.awaits_.Pass();
+    if (store_.disk == Disk::kUnreadable) {
+      return Unavailable("cannot be read");
+    }
+    const SimStore::Records& log = store_.Of(Kind::kLog);
+    for (auto at = from == 0 ? log.begin() : log.lower_bound(storage::LogKey(from));
+         at != log.end(); ++at) {
+      if (!visit(std::get<storage::LogRecord>(at->second))) {
+        break;
+      }
+    }
+    return {};
+  }
+
+  Result<std::optional<storage::LogRecord>> LastLog(
+      uint64_t through,
+      const std::function<void(std::string_view key, const Error&)>& /*damaged*/) const override {
+    store_.awaits_.Pass();
+    if (store_.disk == Disk::kUnreadable) {
+      return Unavailable("cannot be read");
+    }
+    const SimStore::Records& log = store_.Of(Kind::kLog);
+    const auto after =
+        through == storage::kWholeLog ? log.end() : log.upper_bound(storage::LogKey(through));
+    if (after == log.begin()) {
+      return std::nullopt;
+    }
+    return std::get<storage::LogRecord>(AsRead(std::prev(after)->second));
+  }
+
+ private:
+  const SimStore& store_;
+};
+
+void SimStore::Put(Kind kind, const std::string& key, storage::Record record, Undo& undo) {
+  const auto [at, added] = FamilyOf(kind).try_emplace(key);
+  undo.push_back(
+      {kind, key, added ? std::nullopt : std::optional<storage::Record>(std::move(at->second))});
+  at->second = std::move(record);
+}
+
+void SimStore::Erase(Kind kind, const std::string& key, Undo& undo) {
+  Records& family = FamilyOf(kind);
+  const auto at = family.find(key);
+  if (at != family.end()) {
+    undo.push_back({kind, key, std::move(at->second)});
+    family.erase(at);
+  }
+}
+
+void SimStore::Apply(const Batch& batch) {
+  Undo undo;
+  for (const Change& change : batch) {
+    std::visit(
+        [&](const auto& one) {
+          using One = std::decay_t<decltype(one)>;
+          if constexpr (std::is_same_v<One, storage::EraseCommand>) {
+            Erase(Kind::kCommand, CommandText(one.ref, one.id), undo);
+          } else if constexpr (std::is_same_v<One, storage::EraseBlock>) {
+            Erase(Kind::kBlock, BlockText(one.scope), undo);
+          } else if constexpr (std::is_same_v<One, storage::EraseLog>) {
+            const Records& log = FamilyOf(Kind::kLog);
+            const std::string last = storage::LogKey(one.through);
+            while (!log.empty() && log.begin()->first <= last) {
+              Erase(Kind::kLog, std::string(log.begin()->first), undo);
+            }
+          } else {
+            Put(KindOf<One>(), Place{}(one), one, undo);
+          }
+        },
+        change);
+  }
+  unsynced_.push_back(std::move(undo));
+}
+
+Result<void> SimStore::Commit(std::span<const Change> changes, storage::Durability durability) {
+  awaits_.Pass();
+  const bool durable = durability == storage::Durability::kDurable;
+  Batch batch(changes.begin(), changes.end());
+  if (disk == Disk::kFull || disk == Disk::kUnreadable) {
+    ++failures;
+    return Unavailable("no space left on device");
+  }
+  if (disk == Disk::kNoSync && durable) {
+    ++failures;
+    if (!batch.empty()) {
+      limbo_ = std::move(batch);
+    }
+    return Unavailable("fdatasync: input/output error");
+  }
+  if (limbo_) {
+    // It writes again: what was left of the failed batch is there or not, for
+    // good.
+    if (limbo_stays()) {
+      Apply(*limbo_);
+    }
+    limbo_.reset();
+    recovered();
+  }
+  Apply(batch);
+  if (durable) {
+    unsynced_.clear();
+  }
+  watch(changes, durable);
+  awaits_.Pass();
+  return {};
+}
+
+Result<void> SimStore::Sync() {
+  awaits_.Pass();
+  if (disk != Disk::kGood) {
+    ++failures;
+    return Unavailable("fdatasync: input/output error");
+  }
+  unsynced_.clear();
+  awaits_.Pass();
+  return {};
+}
+
+bool SimStore::Open() {
+  if (disk == Disk::kUnreadable || (disk != Disk::kGood && !unsynced_.empty())) {
+    return false;
+  }
+  unsynced_.clear();
+  return true;
+}
+
+std::unique_ptr<storage::Reader> SimStore::Snapshot() const {
+  return std::make_unique<SimReader>(*this);
+}
+
+void SimStore::Restart(std::optional<size_t> kept, bool limbo) {
+  if (limbo_ && limbo && kept.value_or(unsynced_.size()) >= unsynced_.size()) {
+    Apply(*limbo_);
+    kept = kept ? std::optional<size_t>(unsynced_.size()) : std::nullopt;
+  }
+  limbo_.reset();
+  if (!kept) {
+    return;
+  }
+  for (; unsynced_.size() > *kept; unsynced_.pop_back()) {
+    Undo& undo = unsynced_.back();
+    for (auto one = undo.rbegin(); one != undo.rend(); ++one) {
+      if (one->before) {
+        FamilyOf(one->kind).insert_or_assign(one->key, std::move(*one->before));
+      } else {
+        FamilyOf(one->kind).erase(one->key);
+      }
+    }
+  }
+  unsynced_.clear();
+}
+
+bool SimStore::OnDisk(const CarRef& ref, const CommandId& id) const {
+  const std::string key = CommandText(ref, id);
+  const auto touches = [&](const Undo& undo) {
+    return std::any_of(undo.begin(), undo.end(), [&](const Replaced& one) {
+      return one.kind == Kind::kCommand && one.key == key && !one.before;
+    });
+  };
+  return Of(Kind::kCommand).count(key) > 0 &&
+         std::none_of(unsynced_.begin(), unsynced_.end(), touches);
+}
+
+}  // namespace latchkey::sim

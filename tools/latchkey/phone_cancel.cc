@@ -12,6 +12,7 @@
 #include "proto/crypto.h"
 #include "proto/reason.h"
 #include "proto/state.h"
+#include "tools/latchkey/exit_codes.h"
 #include "tools/latchkey/phone_commands.h"
 #include "tools/latchkey/phone_outcome.h"
 #include "tools/latchkey/receipts.h"
@@ -104,10 +105,13 @@ void SayEnd(Context& context, const SentCommand& command, const Outcome& outcome
     Say(nlohmann::ordered_json{{"event", "cancelled"},
                                {"command_id", command.id.ToText()},
                                {"state", ToText(outcome.state)},
-                               {"taken_back", context.exit_code == kExitDone}}
+                               {"taken_back", context.exit_code == kExitDone},
+                               {"may_have_acted", outcome.may_have_acted}}
             .dump());
   } else if (context.exit_code == kExitDone) {
-    Say("taken back: " + command.action + " has not acted and will not");
+    Say("taken back: " + command.action + " will not act any more" +
+        (outcome.may_have_acted ? "; the server cannot rule out that the car had it before it went"
+                                : " and has not acted"));
   } else if (context.exit_code == kExitRefused) {
     Say("too late: " + command.action + " had begun or was over already");
   } else {

@@ -10,6 +10,7 @@
 
 #include "proto/state.h"
 #include "tools/latchkey/api.h"
+#include "tools/latchkey/exit_codes.h"
 #include "tools/latchkey/hours.h"
 #include "tools/latchkey/key_talk.h"
 #include "tools/latchkey/phone_commands.h"

@@ -4,6 +4,7 @@
 #include <csignal>
 #include <utility>
 
+#include "tools/latchkey/exit_codes.h"
 #include "tools/latchkey/hours.h"
 #include "tools/latchkey/rights.h"
 #include "tools/latchkey/show.h"
@@ -66,8 +67,14 @@ class Watcher {
     const Result<std::vector<SentCommand>> known = file_.Read(now);
     const bool resumed = known && FindSent(*known, what.id.ToText()).has_value();
     if (!resumed) {
-      Warn(file_.Put({what.id, what.ref, action_, now, what.expires_at, what.wire, {}, {}, {}},
-                     now));
+      SentCommand sent;
+      sent.id = what.id;
+      sent.ref = what.ref;
+      sent.action = action_;
+      sent.sent_at = now;
+      sent.expires_at = what.expires_at;
+      sent.wire = what.wire;
+      Warn(file_.Put(sent, now));
     }
   }
 

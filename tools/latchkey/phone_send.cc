@@ -11,6 +11,7 @@
 #include "proto/command.h"
 #include "proto/crypto.h"
 #include "tools/latchkey/args.h"
+#include "tools/latchkey/exit_codes.h"
 #include "tools/latchkey/phone_commands.h"
 #include "tools/latchkey/phone_outcome.h"
 #include "tools/latchkey/receipts.h"
@@ -78,8 +79,9 @@ void Resume(Context& context, const SendOptions& options, std::optional<Duration
   }
   if (command->ended()) {
     // Nobody needs to be asked. What it means is the same as when it was heard.
-    const Outcome outcome = MakeOutcome(command->ref, command->id, command->state, command->reason,
-                                        command->state_at, v1::RECEIPT_SOURCE_UNSPECIFIED);
+    Outcome outcome = MakeOutcome(command->ref, command->id, command->state, command->reason,
+                                  command->state_at, v1::RECEIPT_SOURCE_UNSPECIFIED);
+    outcome.may_have_acted = command->may_have_acted;
     Say(command->action + " to " + command->ref.ToText() + " is over: " +
         std::string(ToText(outcome.state)) + (outcome.text.empty() ? "" : ": " + outcome.text));
     context.exit_code = ExitCode(outcome);

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "proto/invite.h"
+#include "tools/latchkey/exit_codes.h"
 #include "tools/latchkey/hours.h"
 #include "tools/latchkey/key_talk.h"
 #include "tools/latchkey/phone_commands.h"

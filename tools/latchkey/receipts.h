@@ -32,19 +32,6 @@ class Report {
   std::optional<Timestamp> expires_at_;
 };
 
-// Exit codes of commands that send one, beside 2 for usage.
-inline constexpr int kExitDone = 0;      // done, or received where the outcome was not waited for
-inline constexpr int kExitRefused = 1;   // refused or failed
-inline constexpr int kExitTimedOut = 3;  // nobody waited for the outcome until it came
-inline constexpr int kExitUnused = 4;    // expired, superseded or taken back: it has not acted
-inline constexpr int kExitUnknown = 5;   // whether it has acted is not known: look at the car
-
-int ExitCode(const Outcome& outcome);
-
-// Of taking a command back: kExitDone (it has not acted and will not), kExitRefused (it has acted),
-// kExitUnknown.
-int CancelExitCode(const Outcome& target);
-
 // A line (or JSON line) for each key that was added, removed or changed. `me` is this phone's.
 void SayRingChange(const Context& context, const tools::Phone::RingChanged& change,
                    const KeyId& me);

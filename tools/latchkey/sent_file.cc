@@ -42,8 +42,11 @@ std::optional<SentCommand> FromJson(const json& object) {
   if (!good) {
     return std::nullopt;
   }
-  SentCommand command{
-      *id, {*fleet, *car}, TextAt(object, "action"), {}, std::nullopt, *wire, {}, {}, {}};
+  SentCommand command;
+  command.id = *id;
+  command.ref = {*fleet, *car};
+  command.action = TextAt(object, "action");
+  command.wire = *wire;
   command.sent_at.ms = NumberAt(object, "sent_at_ms");
   if (object.contains("expires_at_ms")) {
     command.expires_at = Timestamp{NumberAt(object, "expires_at_ms")};
@@ -51,6 +54,7 @@ std::optional<SentCommand> FromJson(const json& object) {
   command.state = static_cast<v1::ReceiptState>(state);
   command.reason = static_cast<Reason>(reason);
   command.state_at.ms = NumberAt(object, "state_at_ms");
+  command.may_have_acted = NumberAt(object, "may_have_acted") != 0;
   return command;
 }
 
@@ -63,7 +67,8 @@ nlohmann::ordered_json ToJson(const SentCommand& command) {
                                    {"wire", Base64UrlEncode(command.wire)},
                                    {"state", static_cast<int>(command.state)},
                                    {"reason", static_cast<int>(command.reason)},
-                                   {"state_at_ms", command.state_at.ms}};
+                                   {"state_at_ms", command.state_at.ms},
+                                   {"may_have_acted", command.may_have_acted ? 1 : 0}};
   if (command.expires_at) {
     object["expires_at_ms"] = command.expires_at->ms;
   }
@@ -128,6 +133,7 @@ Result<void> SentFile::Note(const Outcome& outcome, Timestamp now) const {
       command.state = outcome.state;
       command.reason = outcome.reason;
       command.state_at = now;
+      command.may_have_acted = outcome.may_have_acted;
       return Write(std::move(commands));
     }
   }

@@ -29,7 +29,8 @@ struct SentCommand {
   std::string wire;                                        // SignedCommand
   v1::ReceiptState state = v1::RECEIPT_STATE_UNSPECIFIED;  // last step heard of; none yet
   Reason reason = v1::REASON_UNSPECIFIED;
-  Timestamp state_at;  // when this phone heard of it
+  Timestamp state_at;           // when this phone heard of it
+  bool may_have_acted = false;  // by then
   bool operator==(const SentCommand&) const = default;
 
   bool ended() const { return IsFinal(state); }

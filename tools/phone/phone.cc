@@ -266,10 +266,16 @@ void Phone::CloseOverdue(const Now& now, Effects& out) {
       over.push_back(id);
     } else if (!open.expires_at || now.wall < *open.expires_at) {
       SendCommand(id, open, now, out);
-    } else if (now.wall >= *open.expires_at + limits_.last_word) {
-      over.push_back(id);
     } else {
-      open.next = now.mono + (*open.expires_at + limits_.last_word - now.wall);
+      // The server gives the car ten seconds to answer for what it may have.
+      const Timestamp end =
+          *open.expires_at +
+          (open.last == v1::RECEIPT_STATE_HELD ? limits_.last_word_held : limits_.last_word);
+      if (now.wall >= end) {
+        over.push_back(id);
+      } else {
+        open.next = now.mono + (end - now.wall);
+      }
     }
   }
   for (const CommandId& id : over) {

@@ -38,6 +38,7 @@ struct PhoneLimits {
   Duration ask_again_first = std::chrono::seconds(5);  // after a receipt that is not final
   Duration ask_again_max = std::chrono::seconds(60);
   Duration last_word = std::chrono::seconds(5);        // wait after expiry for a final receipt
+  Duration last_word_held = std::chrono::seconds(12);  // the same for what the server holds
   Duration cancel_lives_on = std::chrono::minutes(1);  // after what it takes back has expired
   Duration claim_first = std::chrono::seconds(2);
   Duration claim_max = std::chrono::seconds(10);

@@ -21,7 +21,7 @@ namespace latchkey::bridge {
 
 namespace {
 
-constexpr Duration kStoreWait = std::chrono::seconds(5);  // for room in the intake, for a commit
+constexpr Duration kStoreWait = std::chrono::seconds(5);    // for room in the intake, for a commit
 constexpr Duration kAnswerWait = std::chrono::seconds(20);  // for CONNACK and SUBACK
 constexpr Duration kCloseWait = std::chrono::milliseconds(1000);
 constexpr Duration kIdle = std::chrono::seconds(1);

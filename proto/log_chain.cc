@@ -161,9 +161,8 @@ std::optional<LogHead> ParseLogHead(std::string_view text) {
   }
   LogHead head;
   const std::string_view number = text.substr(0, colon);
-  const char* end = number.data() + number.size();
-  const auto parsed = std::from_chars(number.data(), end, head.sequence);
-  if (parsed.ec != std::errc() || parsed.ptr != end) {
+  const auto parsed = std::from_chars(number.data(), number.data() + number.size(), head.sequence);
+  if (parsed.ec != std::errc() || parsed.ptr != number.data() + number.size()) {
     return std::nullopt;
   }
   for (size_t i = 0; i < kDigestBytes; ++i) {

@@ -46,7 +46,6 @@ TEST_CASE(
 TEST_CASE(
     "cancel: nothing is said before it is written, so that a crash forgets no cancel it told") {
   Story s;
-  const std::string flash = s.Seals(Flash(), 'a');
   const std::string cancel = s.Seals(Cancels('a'), 'c', kSecond * 90);
   s.Heard();
   s.crash_before_ = [](const Effect& effect) { return std::holds_alternative<Persist>(effect); };

@@ -3,6 +3,7 @@
 // older change, and not lost. I6 and I7 are beyond the bridge's core.
 #include "tests/sim/invariants.h"
 
+#include <algorithm>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -17,6 +18,10 @@ namespace latchkey::sim {
 using storage::Kind;
 
 namespace {
+
+constexpr Duration kSilence = std::chrono::seconds(30);
+constexpr int kInFlightMax = 4;
+constexpr uint32_t kSmsPerDay = 10;
 
 [[noreturn]] void Broken(const std::string& what) {
   ThrowFault(what.c_str());
@@ -217,6 +222,64 @@ void Invariants::PublishedCommand(const Topic& topic, const Publish& publish,
          "I2: delivered after its expiry", id);
   Expect(lane == made.lane, "I2: on another lane", id);
   Expect(finals_.count(id) == closed_now_.count(id), "I1: delivered after its outcome", id);
+  Delivered(id, ref, moment.mono);
+}
+
+// Each command once for each time that the car comes, but for one that it has been silent about for
+// long; and few at a time.
+void Invariants::Delivered(const CommandId& id, const CarRef& ref, Instant now) {
+  std::map<CommandId, Instant>& visit = visits_[ref];
+  const auto before = visit.find(id);
+  Expect(before == visit.end() || now - before->second >= kSilence,
+         "I10: sent twice in one visit of the car", id);
+  visit[id] = now;
+  std::set<CommandId>& unanswered = unanswered_[ref];
+  unanswered.insert(id);
+  const auto in_flight =
+      std::count_if(unanswered.begin(), unanswered.end(), [&](const CommandId& one) {
+        const KeyId& lane = made_.at(one).lane;
+        return now - visit.at(one) < kSilence && finals_.count(one) == 0 &&
+               taken_back_.count(one) == 0 && ring_keys_[ref].count(lane) > 0 && !Denied(lane, ref);
+      });
+  Expect(in_flight <= kInFlightMax, "I10: more at a time than a thin line carries", id);
+}
+
+void Invariants::MayVisit(const std::optional<CarRef>& ref) {
+  if (ref) {
+    visits_.erase(*ref);
+    unanswered_.erase(*ref);
+  } else {
+    visits_.clear();
+    unanswered_.clear();
+  }
+}
+
+void Invariants::Answered(const std::string& receipt, const CarRef& ref) {
+  unanswered_[ref].erase(OpenReceipt(receipt, ref, std::nullopt)->command_id);
+}
+
+void Invariants::TakenBack(const CommandId& id) {
+  taken_back_.insert(id);
+}
+
+// What is counted of a car is on disk before its SMS leaves, and within its budget.
+void Invariants::Sent(const bridge::SendSms& sms, const Moment& moment) {
+  const auto at = store_.Of(Kind::kWake).find(sms.ref.ToText() + "/");
+  if (at == store_.Of(Kind::kWake).end()) {
+    Broken("I11: an SMS that was not counted");
+  }
+  const auto& wake = std::get<storage::WakeRecord>(at->second);
+  const uint32_t sent = ++sms_[{sms.ref, wake.day}];
+  if (sent > wake.count || wake.count > kSmsPerDay) {
+    Broken("I11: more SMS than were counted, or than a battery bears");
+  }
+  const bool wakes_only = sms.bytes.at(0) == 1;
+  const auto last = sms_at_.find(sms.ref);
+  if (moment.clocks_agree && wakes_only && last != sms_at_.end() &&
+      moment.true_wall - last->second < std::chrono::minutes(2)) {
+    Broken("I11: woken again at once");
+  }
+  sms_at_[sms.ref] = moment.true_wall;
 }
 
 void Invariants::PublishedReceipt(const CarRef& ref, const Publish& publish, const Moment& moment) {
@@ -305,6 +368,7 @@ void Invariants::Acted(const CommandId& id) {
 // A power cut may lose what was not durable: states, and outcomes of commands
 // that were never held.
 void Invariants::Restarted() {
+  MayVisit(std::nullopt);
   log_head_ = {};
   const SimStore::Records& log = store_.Of(Kind::kLog);
   if (!log.empty()) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "bridge/core/step.h"
 #include "proto/log_chain.h"
 #include "proto/message.h"
 #include "proto/receipt.h"
@@ -24,6 +25,7 @@ namespace latchkey::sim {
 struct Moment {
   Timestamp bridge_wall;       // by its own clock, when it decided
   Timestamp true_wall;         // by the cars' and phones'
+  Instant mono;                // the bridge's
   bool behind_on_car = false;  // the broker knows of the car what the bridge was not yet given
   bool clocks_agree = true;    // always have: "unused" can be held against the bridge
 };
@@ -42,6 +44,15 @@ class Invariants {
   void Published(const Publish& publish, const Moment& moment);
   // The bridge told the broker's plugin.
   void Told(const Publish& control);
+  // The bridge handed an SMS to its gateway.
+  void Sent(const bridge::SendSms& sms, const Moment& moment);
+  // The bridge was given word of the car's coming or going, or has a new session with the broker:
+  // from here on everything may go to the car once more. All cars: nullopt.
+  void MayVisit(const std::optional<CarRef>& ref);
+  // The bridge was given a receipt of the car.
+  void Answered(const std::string& receipt, const CarRef& ref);
+  // The phone takes a command back.
+  void TakenBack(const CommandId& id);
   // A car had an effect.
   void Acted(const CommandId& id);
   // The bridge begins anew from the store, after a crash or a failure of it.
@@ -90,6 +101,7 @@ class Invariants {
   void PublishedCommand(const Topic& topic, const Publish& publish, const Moment& moment);
   void PublishedReceipt(const CarRef& ref, const Publish& publish, const Moment& moment);
   void SaidFinally(const Outcome& outcome, const Moment& moment);
+  void Delivered(const CommandId& id, const CarRef& ref, Instant now);
   bool Denied(const KeyId& lane, const CarRef& ref) const;
   bool OnRing(const KeyId& lane, const CarRef& ref);
   void ReadRing(const storage::RingRecord& ring);
@@ -116,6 +128,11 @@ class Invariants {
   std::map<CarRef, std::set<KeyId>> ring_keys_;                    // of the newest
   std::map<BlockScope, Block> blocks_;
   std::map<std::pair<CarRef, Group>, StateVersion> state_versions_;
+  std::map<CarRef, std::map<CommandId, Instant>> visits_;  // when sent, in this visit of the car
+  std::map<CarRef, std::set<CommandId>> unanswered_;       // of these
+  std::set<CommandId> taken_back_;
+  std::map<std::pair<CarRef, Timestamp>, uint32_t> sms_;  // per car and day of its budget
+  std::map<CarRef, Timestamp> sms_at_;
   size_t denied_ = 0;
   size_t owners_blocks_ = 0;
   size_t unavailable_ = 0;

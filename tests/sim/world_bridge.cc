@@ -232,7 +232,7 @@ void World::Says(const Publish& publish) {
   Trace("bridge says", publish);
   if (KindOf(publish)) {
     const CarRef ref = bridge::RefOf(std::string(ParseTopic(publish.topic)->car));
-    invariants_.Published(publish, {decided_at_, wall_, BehindOn(ref), !clock_jumps_});
+    invariants_.Published(publish, {decided_at_, wall_, mono_, BehindOn(ref), !clock_jumps_});
   } else {
     invariants_.Told(publish);
   }
@@ -247,6 +247,7 @@ void World::Sends(const bridge::SendSms& sms) {
     Trace("bridge sends SMS " + std::to_string(sms.id) + " to " + sms.ref.ToText() + " of " +
           std::to_string(sms.bytes.size()) + " bytes");
   }
+  invariants_.Sent(sms, {decided_at_, wall_, mono_, false, !clock_jumps_});
   sms_.push_back({sms});
 }
 

@@ -132,6 +132,7 @@ void World::BridgeConnects() {
   for (uint64_t early = !calm_ && Chance(30) ? Pick(4) : 0; early > 0; --early) {
     BridgeTakes();
   }
+  invariants_.MayVisit(std::nullopt);
   Put(bridge::BrokerUp{});
   Turn();
   if (bridge_connected_) {
@@ -215,6 +216,14 @@ void World::BridgeTakes() {
     invariants_.SentAgain(publish.payload);  // not acknowledged, comes again
   }
   Trace("bridge gets", publish);
+  if (const std::optional<Topic> topic = ParseTopic(publish.topic)) {
+    const CarRef ref = bridge::RefOf(std::string(topic->car));
+    if (topic->kind == TopicKind::kPresence) {
+      invariants_.MayVisit(ref);
+    } else if (topic->kind == TopicKind::kReceipt) {
+      invariants_.Answered(publish.payload, ref);
+    }
+  }
   taken_.push_back({*ticket, publish});
 }
 

@@ -338,6 +338,7 @@ void World::PhoneCancels() {
     return;
   }
   target.cancelled = true;
+  invariants_.TakenBack(target.id);
   Asked asked;
   asked.ref = target.ref;
   asked.lane = target.lane;

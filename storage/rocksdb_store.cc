@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
@@ -20,6 +21,7 @@
 #include <rocksdb/write_batch.h>
 #include <rocksdb/write_buffer_manager.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "storage/log_scan.h"
 
@@ -134,6 +136,14 @@ Result<void> CheckLogs(const std::string& path) {
   for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
     if (entry.path().extension() != ".log") {
       continue;
+    }
+    // What a process that was killed had not synced yet is read here, and relied on from here on.
+    const int number = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
+    const bool synced = number >= 0 && ::fdatasync(number) == 0;
+    ::close(number);
+    if (!synced) {
+      return Unavailable("the log " + entry.path().string() +
+                         " cannot be synced: look at the disk");
     }
     std::ifstream file(entry.path(), std::ios::binary);
     const std::string bytes{std::istreambuf_iterator<char>(file), {}};

@@ -169,7 +169,9 @@ void Outbox::Arrived(const Command& command, const Now& now, Effects& out) {
 
 // It may be a resend of what the car got before it left, or before the bridge knew.
 bool Outbox::MayHaveReached(const Command& command, const Now& now) const {
-  return links_.AwayFor(command.ref, now.mono) < now.wall - command.issued_at + kClockSkewMax;
+  // Issued ahead of the clock here: one of the two is wrong, and how old it is is not known.
+  const Duration age = std::max(Duration(0), now.wall - command.issued_at);
+  return links_.AwayFor(command.ref, now.mono) < age + kClockSkewMax;
 }
 
 void Outbox::ArrivedOffline(const Command& command, const Now& now, Effects& out) {

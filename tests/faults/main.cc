@@ -1,7 +1,7 @@
-// faults [--only NAME]... [--list]: does each fault to a cell of real processes under load and
-// prints the table. Exit code 0: no command that was held is lost, none was done twice, late or
-// unasked, no word was untrue, in any row. Each row is a child process, so that one's settling runs
-// beside the next one's load.
+// faults [--only NAME]... [--commands N] [--list]: does each fault to a cell of real processes
+// under load and prints the table. Exit code 0: no command that was held is lost, none was done
+// twice, late or unasked, no word was untrue, in any row. Each row is a child process, so that
+// one's settling runs beside the next one's load.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <algorithm>
 #include <chrono>
@@ -31,7 +31,7 @@ using std::chrono::steady_clock;
 using testing::Eventually;
 using testing::Process;
 
-constexpr std::chrono::milliseconds kLoadPatience{150000};
+constexpr std::chrono::milliseconds kLoadPatience{300000};
 constexpr std::chrono::milliseconds kSettlePatience{60000};
 constexpr size_t kBesideMax = 3;  // rows at a time, the ones that mostly wait not counted
 
@@ -190,7 +190,9 @@ void PrintTable(const std::vector<Running>& rows, double seconds) {
             << " failed\n"
             << "untold: never held, and nobody reachable until it had expired. LOST: held, without "
                "an outcome. LATE: begun after its expiry. UNASKED: done by a car that nobody had "
-               "asked. UNTRUE: a final word that the car's acts belie.\n";
+               "asked. UNTRUE: a final word that the car's acts belie. over ms: how long after its "
+               "expiry "
+               "an act ended that had begun before, at most.\n";
 }
 
 // Rows side by side, their loads one after the other.
@@ -221,7 +223,8 @@ int RunAll(const std::vector<const Fault*>& faults) {
       Running& row = rows[order[next++]];
       row.process = std::make_unique<Process>(
           std::vector<std::string>{"/proc/self/exe", "--row", row.fault->name, row.file.string(),
-                                   (folder.path() / "turn").string()},
+                                   (folder.path() / "turn").string(),
+                                   std::to_string(row.fault->options.load.commands)},
           row.file.string() + ".log");
       continue;
     }
@@ -263,9 +266,11 @@ int Main(const std::vector<std::string>& arguments) {
   if (arguments.size() == 5 && arguments[0] == "--cars") {
     return RunCars({arguments[1], arguments[2], std::stoi(arguments[3]), std::stoul(arguments[4])});
   }
-  const std::vector<Fault> all = AllFaults();
-  if (arguments.size() == 4 && arguments[0] == "--row") {
-    std::ofstream(arguments[2]) << RunRow(*Find(all, arguments[1]), arguments[3]).dump();
+  std::vector<Fault> all = AllFaults();
+  if (arguments.size() == 5 && arguments[0] == "--row") {
+    Fault fault = *Find(all, arguments[1]);
+    fault.options.load.commands = std::stoul(arguments[4]);
+    std::ofstream(arguments[2]) << RunRow(fault, arguments[3]).dump();
     return 0;
   }
   std::vector<const Fault*> chosen;
@@ -276,10 +281,18 @@ int Main(const std::vector<std::string>& arguments) {
       }
       return 0;
     }
+    if (arguments[i] == "--commands" && i + 1 < arguments.size()) {
+      const size_t commands = std::stoul(arguments[++i]);
+      for (Fault& fault : all) {
+        fault.options.load.commands = commands;
+      }
+      continue;
+    }
     const Fault* fault =
         arguments[i] == "--only" && i + 1 < arguments.size() ? Find(all, arguments[++i]) : nullptr;
     if (fault == nullptr) {
-      std::cerr << "usage: faults [--only NAME]... [--list]; --list shows all names\n";
+      std::cerr
+          << "usage: faults [--only NAME]... [--commands N] [--list]; --list shows all names\n";
       return 2;
     }
     chosen.push_back(fault);

@@ -33,6 +33,7 @@ std::string KillBroker(World& world) {
     ++kills;
     world.Pass(world.Between(0, 300));
     world.StartBroker();
+    world.AwaitReady();
   }
   Expect(kills >= 3, "only " + Times(kills, "kills"));
   return Times(kills, "kills");
@@ -68,7 +69,7 @@ std::string CrashBridge(World& world) {
   for (size_t i = 0; i < 2 * kPoints.size(); ++i) {
     const Named& named = kPoints.at(i % kPoints.size());
     world.Pass(world.Between(200, 600));
-    world.shim().crash_in = world.Between(1, 100);
+    world.shim().crash_in = world.Between(1, 30);
     world.shim().crash_point = static_cast<int32_t>(named.point);
     const bool died = testing::Eventually([&] { return !world.bridge().Running(); },
                                           std::chrono::milliseconds(10000));
@@ -139,9 +140,9 @@ std::vector<Fault> ProcessFaults() {
       {.name = "cars killed", .options = {}, .inject = KillCars},
       {.name = "bridge crashes", .options = {}, .inject = CrashBridge},
       {.name = "all stopped in turn", .options = AtRate(450), .inject = StopInTurn},
-      {.name = "bridge stopped", .options = AtRate(150), .inject = StopBridgeLong, .beside = true},
-      {.name = "broker stopped", .options = AtRate(200), .inject = StopBrokerLong, .beside = true},
-      {.name = "cars stopped", .options = AtRate(200), .inject = StopCarsLong, .beside = true},
+      {.name = "bridge stopped", .options = AtRate(50), .inject = StopBridgeLong, .beside = true},
+      {.name = "broker stopped", .options = AtRate(120), .inject = StopBrokerLong, .beside = true},
+      {.name = "cars stopped", .options = AtRate(55), .inject = StopCarsLong, .beside = true},
   };
 }
 

@@ -177,6 +177,11 @@ void World::StartBridge() {
   Expect(TryBridge(), "the bridge does not start");
 }
 
+void World::AwaitReady() const {
+  Eventually([&] { return HttpGet(cell_.http_port(), "/readyz").status == 200; },
+             milliseconds(10000));
+}
+
 void World::StartCars() {
   cars_process_.reset();
   std::vector<std::string> command = {"/usr/bin/env"};
@@ -307,8 +312,10 @@ std::string World::BridgeLog() const {
 void World::KeepLogs(const std::filesystem::path& folder) const {
   std::error_code ignored;
   std::filesystem::create_directories(folder, ignored);
-  std::filesystem::copy(cell_.path() / "test", folder,
-                        std::filesystem::copy_options::overwrite_existing, ignored);
+  std::filesystem::copy(
+      cell_.path() / "test", folder,
+      std::filesystem::copy_options::overwrite_existing | std::filesystem::copy_options::recursive,
+      ignored);
 }
 
 void World::PrintLogs() const {

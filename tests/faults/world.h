@@ -61,6 +61,8 @@ class World {
   // As StartBridge; false: it ended instead of serving.
   bool TryBridge();
   void StartCars();
+  // Waits until the bridge is connected to the broker, or for some seconds.
+  void AwaitReady() const;
 
   testing::Process& broker() { return *broker_; }
 

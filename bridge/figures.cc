@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "proto/blocks.h"
+#include "proto/topic.h"
 
 namespace latchkey::bridge {
 
@@ -59,7 +60,8 @@ void Put(Map& map, const typename Map::key_type& key, uint64_t number) {
 
 bool FigureBoard::Take(const Publish& publish) {
   const std::string_view topic = publish.topic;
-  if (topic.substr(0, kPrefix.size()) != kPrefix || topic == kBlocksChangedTopic) {
+  if (topic.substr(0, kPrefix.size()) != kPrefix || topic == kBlocksChangedTopic ||
+      topic == kEventTopic) {
     return false;
   }
   const std::vector<std::string> words = Words(topic.substr(kPrefix.size()));

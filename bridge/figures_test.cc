@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include "proto/blocks.h"
+#include "proto/topic.h"
 
 namespace latchkey::bridge {
 namespace {
@@ -29,6 +30,7 @@ TEST_CASE("figures: counters of refusals and numbers are kept, the newest stands
 TEST_CASE("figures: everything else goes on to the core") {
   FigureBoard board;
   CHECK_FALSE(Tell(board, std::string(kBlocksChangedTopic), "1"));
+  CHECK_FALSE(Tell(board, std::string(kEventTopic), "1"));
   CHECK_FALSE(Tell(board, std::string(kControlAnswerTopic), "1"));
   CHECK_FALSE(Tell(board, "lk/1/f/c/presence", "1"));
   CHECK_FALSE(Tell(board, "$SYS/broker/uptime", "1"));

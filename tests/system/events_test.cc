@@ -139,11 +139,13 @@ TEST_CASE("what the plugin says is in the bridge's log") {
   for (const char* event : {"sign_in_refused", "access_refused", "tap", "tap_refused"}) {
     CAPTURE(event);
     std::string body;
-    const bool found = Eventually([&] {
+    const auto in_log = [&] {
       body = HttpGet(cell.http_port(), std::string("/v1/log?event=") + event).body;
-      const auto entries = nlohmann::json::parse(body, nullptr, false);
-      return entries.is_array() && entries.size() == 1 && entries[0].value("event", "") == event;
-    });
+      const auto answer = nlohmann::json::parse(body, nullptr, false);
+      return answer.is_object() && answer["entries"].size() == 1 &&
+             answer["entries"][0].value("event", "") == event;
+    };
+    const bool found = Eventually(in_log, std::chrono::milliseconds(10000));
     INFO(body);
     CHECK(found);
   }

@@ -104,7 +104,7 @@ class World {
 
   struct Taken {
     uint64_t ticket = 0;
-    Publish publish;
+    Publish publish;  // no topic: the word that the broker is there
   };
 
   uint64_t Pick(uint64_t below) { return random_() % below; }
@@ -120,6 +120,7 @@ class World {
   void Put(const bridge::Input& input);
   void Turn();
   void BridgeDies(bool power);
+  void MayVisit(const Publish& publish);
   bool BehindOn(const CarRef& ref) const;
   bool BlocksAgree() const;
   void Says(const Publish& publish);

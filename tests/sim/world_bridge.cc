@@ -155,6 +155,7 @@ void World::Turn() {
   }
   awaits_.Never();
   while (!taken_.empty() && intake_->WaitFinished(taken_.front().ticket, Duration(0))) {
+    MayVisit(taken_.front().publish);
     taken_.pop_front();
   }
   if (reconnect_wanted_) {
@@ -173,7 +174,9 @@ void World::BridgeDies(bool power) {
   // Commands are acknowledged when they are dealt with, everything else when it
   // was taken.
   while (!taken_.empty()) {
-    if (KindOf(taken_.back().publish) == TopicKind::kCommand || Chance(20)) {
+    const Publish& publish = taken_.back().publish;
+    const bool is_word = !publish.topic.empty();
+    if (is_word && (KindOf(publish) == TopicKind::kCommand || Chance(20))) {
       Again(taken_.back().publish);
     }
     taken_.pop_back();
@@ -202,6 +205,15 @@ void World::DiskChanges() {
   const uint64_t what = Pick(5);
   store_.disk = what < 2 ? Disk::kFull : what < 4 ? Disk::kNoSync : Disk::kUnreadable;
   Trace(what < 2 ? "disk is full" : what < 4 ? "disk does not sync" : "disk cannot be read");
+}
+
+// What was taken may be stepped at once or later: what it allows is allowed from here on.
+void World::MayVisit(const Publish& publish) {
+  if (publish.topic.empty()) {
+    invariants_.MayVisit(std::nullopt);
+  } else if (KindOf(publish) == TopicKind::kPresence) {
+    invariants_.MayVisit(bridge::RefOf(std::string(ParseTopic(publish.topic)->car)));
+  }
 }
 
 // Does the broker know something of the car that the bridge has not been given,

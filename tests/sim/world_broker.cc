@@ -132,8 +132,8 @@ void World::BridgeConnects() {
   for (uint64_t early = !calm_ && Chance(30) ? Pick(4) : 0; early > 0; --early) {
     BridgeTakes();
   }
-  invariants_.MayVisit(std::nullopt);
-  Put(bridge::BrokerUp{});
+  taken_.push_back({intake_->PutAlways(bridge::BrokerUp{}).value(), Publish{}});
+  MayVisit(taken_.back().publish);
   Turn();
   if (bridge_connected_) {
     for (const auto& [topic, publish] : retained_) {
@@ -216,13 +216,10 @@ void World::BridgeTakes() {
     invariants_.SentAgain(publish.payload);  // not acknowledged, comes again
   }
   Trace("bridge gets", publish);
-  if (const std::optional<Topic> topic = ParseTopic(publish.topic)) {
-    const CarRef ref = bridge::RefOf(std::string(topic->car));
-    if (topic->kind == TopicKind::kPresence) {
-      invariants_.MayVisit(ref);
-    } else if (topic->kind == TopicKind::kReceipt) {
-      invariants_.Answered(publish.payload, ref);
-    }
+  MayVisit(publish);
+  if (KindOf(publish) == TopicKind::kReceipt) {
+    invariants_.Answered(publish.payload,
+                         bridge::RefOf(std::string(ParseTopic(publish.topic)->car)));
   }
   taken_.push_back({*ticket, publish});
 }

@@ -130,4 +130,24 @@ TEST_CASE("every action can be sent as people write it") {
   CHECK(CountLines(wrong.output, "lock does not take --arg leg=1,2") == 1);
 }
 
+TEST_CASE("a car begins to warm for a departure it was told while it slept") {
+  Cell cell;
+  cell.StartBroker();
+  cell.StartBridge();
+  cell.StartCar("car-1", {"--offer"});
+  cell.Pair("anna", "car-1");
+  cell.StartCar("car-1").Stop();
+  REQUIRE(CarIs(cell, false));
+  const int64_t minute = (UnixMs() / 60000 + 10) % 1440;  // UTC, as the car's clock
+  const auto two = [](int64_t number) { return (number < 10 ? "0" : "") + std::to_string(number); };
+  const std::string at = two(minute / 60) + ":" + two(minute % 60);
+  const Ran sent = Send(cell, "anna", {"departure-schedule", "--departure", at + " daily 21C"});
+  INFO(sent.output);
+  REQUIRE(sent.exit_code == 0);
+  cell.StartCar("car-1", {"--utc-offset", "0"});
+  CHECK(Eventually([&] {
+    return CountLines(cell.CarOutput("car-1"), "act by schedule: precondition for " + at) == 1;
+  }));
+}
+
 }  // namespace latchkey::testing

@@ -167,7 +167,8 @@ std::string FlipStored(World& world) {
   world.StartBridge();
   return "; read again after " + std::to_string(kFlips) +
          " flips: " + std::to_string(tally.refused) + " refused to open, " +
-         std::to_string(tally.told) + " told of, " + std::to_string(tally.harmless) + " harmless";
+         std::to_string(tally.told) + " told of, " + std::to_string(tally.harmless) +
+         " harmless, " + std::to_string(tally.as_torn) + " in a log's last record";
 }
 
 }  // namespace

@@ -95,6 +95,10 @@ nlohmann::json Row(const Tally& tally, const std::string& note, double seconds) 
 // The whole life of a row, in its own process.
 nlohmann::json RunRow(const Fault& fault, const std::string& turn_file) {
   const auto began = steady_clock::now();
+  // Without the right to mount there is no small disk to fill: to be said aloud, not by default.
+  if (fault.needs_mount && std::getenv("LATCHKEY_FAULTS_NO_MOUNT") != nullptr) {
+    return {{"good", true}, {"note", "SKIPPED: LATCHKEY_FAULTS_NO_MOUNT is set"}};
+  }
   World world(fault.options);
   std::string note;
   try {

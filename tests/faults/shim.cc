@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -46,7 +47,7 @@ struct Target {
   uint64_t log = 0;
 };
 
-// What a descriptor is: a socket, a log of the store ("…/store/000042.log"), another of its files.
+// What a descriptor is: a socket, a log of the store ("store/000042.log"), another of its files.
 Target TargetOf(int file) {
   struct stat facts = {};
   if (::fstat(file, &facts) != 0) {

@@ -133,7 +133,8 @@ void World::MountDisk() {
   std::filesystem::create_directories(store());
   const std::string size = "mode=0700,size=" + std::to_string(kDiskMb) + "m";
   mounted_ = ::mount("tmpfs", store().c_str(), "tmpfs", 0, size.c_str()) == 0;
-  Expect(mounted_, "cannot mount a disk of its own: needs root and CAP_SYS_ADMIN");
+  Expect(mounted_,
+         "cannot mount a disk of its own: SKIPPED needs LATCHKEY_FAULTS_NO_MOUNT=1, else be root");
 }
 
 std::vector<std::string> World::BridgeCommand() const {

@@ -185,11 +185,12 @@ void Invariants::Told(const Publish& control) {
   }
 }
 
-bool Invariants::Denied(const KeyId& lane, const CarRef& ref) const {
+bool Invariants::Denied(const KeyId& lane, const CarRef& ref, bool now) const {
   for (const BlockScope& scope : {BlockScope{lane, {}, {}}, BlockScope{lane, ref.fleet, {}},
                                   BlockScope{lane, ref.fleet, ref.car}}) {
     const auto block = blocks_.find(scope);
-    if (block != blocks_.end() && !block->second.lifted && fresh_blocks_.count(scope) == 0) {
+    if (block != blocks_.end() && !block->second.lifted &&
+        (now || fresh_blocks_.count(scope) == 0)) {
       return true;
     }
   }
@@ -239,7 +240,8 @@ void Invariants::Delivered(const CommandId& id, const CarRef& ref, Instant now) 
       std::count_if(unanswered.begin(), unanswered.end(), [&](const CommandId& one) {
         const KeyId& lane = made_.at(one).lane;
         return now - visit.at(one) < kSilence && finals_.count(one) == 0 &&
-               taken_back_.count(one) == 0 && ring_keys_[ref].count(lane) > 0 && !Denied(lane, ref);
+               taken_back_.count(one) == 0 && ring_keys_[ref].count(lane) > 0 &&
+               !Denied(lane, ref, true);
       });
   Expect(in_flight <= kInFlightMax, "I10: more at a time than a thin line carries", id);
 }

@@ -94,7 +94,8 @@ class Sleeper {
     return due && *due <= now.mono ? Step(car::Tick{}, now) : Result<void>();
   }
 
-  Result<void> Handle(const tools::LinkEvent& event, const Now& now) {
+  // `truth` is the true time just before `now` was read.
+  Result<void> Handle(const tools::LinkEvent& event, const Now& now, Timestamp truth) {
     using Kind = tools::LinkEvent::Kind;
     if (!car_) {
       return {};
@@ -112,6 +113,7 @@ class Sleeper {
       case Kind::kPublished:
         return {};
       case Kind::kMessage:
+        decided_ = truth;
         return Take(event.message, now);
     }
     return {};
@@ -137,7 +139,6 @@ class Sleeper {
           ParseCommand(message.payload, CarOf(number_), KeyId::Parse(topic->lane).value());
       current_ = command ? command->id.ToText() : "unparsed";
     }
-    decided_ = TrueTime();
     const Result<void> done = Step(car::Arrived{message}, now);
     current_ = "none";
     return done;
@@ -237,10 +238,11 @@ int RunCars(const CarsOptions& options) {
   Instant look_at = Clocks().mono;
   for (;;) {
     const std::optional<tools::LinkEvent> event = inbox.Wait(kLook);
+    const Timestamp truth = TrueTime();
     const Now now = Clocks();
     Result<void> done;
     if (event) {
-      done = cars.at(event->link)->Handle(*event, now);
+      done = cars.at(event->link)->Handle(*event, now, truth);
     }
     for (size_t i = 0; done && now.mono >= look_at && i < cars.size(); ++i) {
       done = cars[i]->Look(now);

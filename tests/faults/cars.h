@@ -60,7 +60,7 @@ class MemoryFile {
 // One line of a car's act log.
 struct ActLine {
   CommandId id;
-  Timestamp decided;  // true time when the car began to look at the command
+  Timestamp decided;  // true time when the car read its clock to judge the command
   Timestamp acted;    // true time at the act
 };
 

@@ -67,6 +67,9 @@ constexpr std::array<Named, 6> kPoints = {{{CrashPoint::kBeforeWrite, "before a 
 std::string CrashBridge(World& world) {
   std::array<int, kPoints.size()> crashes{};
   for (size_t i = 0; i < 2 * kPoints.size(); ++i) {
+    if (i >= kPoints.size() && world.load().AllSent()) {
+      break;
+    }
     const Named& named = kPoints.at(i % kPoints.size());
     world.Pass(world.Between(200, 600));
     world.shim().crash_in = world.Between(1, 30);
@@ -138,7 +141,7 @@ std::vector<Fault> ProcessFaults() {
       {.name = "bridge killed", .options = {}, .inject = KillBridge},
       {.name = "broker killed", .options = {}, .inject = KillBroker},
       {.name = "cars killed", .options = {}, .inject = KillCars},
-      {.name = "bridge crashes", .options = {}, .inject = CrashBridge},
+      {.name = "bridge crashes", .options = AtRate(450), .inject = CrashBridge},
       {.name = "all stopped in turn", .options = AtRate(450), .inject = StopInTurn},
       {.name = "bridge stopped", .options = AtRate(50), .inject = StopBridgeLong, .beside = true},
       {.name = "broker stopped", .options = AtRate(120), .inject = StopBrokerLong, .beside = true},

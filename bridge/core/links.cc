@@ -69,6 +69,9 @@ LinkChange Links::Arrived(const CarRef& ref, const std::string& payload, const N
   const bool same_visit = before.session == link.session &&
                           before.broker_started_at_ms == started &&
                           before.since_ms == link.since_ms;
+  if (before.seen == 0) {
+    link.changed_at = now.mono;  // read from the store: what this clock knows of it begins here
+  }
   if (before.online == link.online && same_visit) {
     return link.online && before.seen != broker_session_ ? LinkChange::kShown : LinkChange::kNone;
   }

@@ -157,6 +157,9 @@ void Invariants::Committed(std::span<const storage::Change> changes, bool durabl
         },
         change);
   }
+  if (!fresh_blocks_.empty() || !fresh_rings_.empty()) {
+    DropDenied();
+  }
   for (const CommandId& id : closed_now_) {
     const auto logged = logged_now_.find(id);
     Expect(logged != logged_now_.end() && logged->second == finals_.at(id),
@@ -238,12 +241,21 @@ void Invariants::Delivered(const CommandId& id, const CarRef& ref, Instant now) 
   unanswered.insert(id);
   const auto in_flight =
       std::count_if(unanswered.begin(), unanswered.end(), [&](const CommandId& one) {
-        const KeyId& lane = made_.at(one).lane;
         return now - visit.at(one) < kSilence && finals_.count(one) == 0 &&
-               taken_back_.count(one) == 0 && ring_keys_[ref].count(lane) > 0 &&
-               !Denied(lane, ref, true);
+               taken_back_.count(one) == 0;
       });
   Expect(in_flight <= kInFlightMax, "I10: more at a time than a thin line carries", id);
+}
+
+// What a key loses stays lost, also when the key comes back.
+void Invariants::DropDenied() {
+  for (auto& [ref, unanswered] : unanswered_) {
+    const CarRef& at = ref;
+    std::erase_if(unanswered, [&](const CommandId& id) {
+      const KeyId& lane = made_.at(id).lane;
+      return ring_keys_[at].count(lane) == 0 || Denied(lane, at, true);
+    });
+  }
 }
 
 void Invariants::MayVisit(const std::optional<CarRef>& ref) {

@@ -102,6 +102,7 @@ class Invariants {
   void PublishedReceipt(const CarRef& ref, const Publish& publish, const Moment& moment);
   void SaidFinally(const Outcome& outcome, const Moment& moment);
   void Delivered(const CommandId& id, const CarRef& ref, Instant now);
+  void DropDenied();
   // With `now`: also by what this turn has blocked.
   bool Denied(const KeyId& lane, const CarRef& ref, bool now = false) const;
   bool OnRing(const KeyId& lane, const CarRef& ref);

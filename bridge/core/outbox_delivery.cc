@@ -14,7 +14,9 @@ void Outbox::Enqueue(Entry& entry, const Now& now, Duration wait) {
   if (!broker_up_ || entry.Denied() || !links_.Reachable(entry.ref)) {
     return;
   }
-  if (entry.sent_visit != links_.VisitOf(entry.ref)) {
+  const bool silent =
+      entry.phase == Phase::kHeld && entry.sent_at + entry.back_off <= now.mono + wait;
+  if (entry.sent_visit != links_.VisitOf(entry.ref) || silent) {
     delivery_.Queue(entry.ref, entry.order, entry.payload.size(), now.mono + wait);
   } else {
     if (entry.phase == Phase::kHeld) {

@@ -238,6 +238,10 @@ void Invariants::Delivered(const CommandId& id, const CarRef& ref, Instant now) 
          "I10: sent twice in one visit of the car", id);
   visit[id] = now;
   std::set<CommandId>& unanswered = unanswered_[ref];
+  const KeyId& lane = made_.at(id).lane;
+  if (ring_keys_[ref].count(lane) == 0 || Denied(lane, ref, true)) {
+    return;  // in the same turn, but after it was sent, its key lost its place
+  }
   unanswered.insert(id);
   const auto in_flight =
       std::count_if(unanswered.begin(), unanswered.end(), [&](const CommandId& one) {

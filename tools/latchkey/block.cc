@@ -13,6 +13,7 @@
 #include "tools/latchkey/commands.h"
 #include "tools/latchkey/desk.h"
 #include "tools/latchkey/folder.h"
+#include "tools/latchkey/key_text.h"
 #include "tools/latchkey/show.h"
 
 namespace latchkey::cli {
@@ -34,7 +35,7 @@ struct BlockOptions {
 
 Result<BlockScope> ScopeOf(const BlockOptions& options) {
   BlockScope scope;
-  const std::optional<KeyId> key = KeyId::Parse(options.key);
+  const std::optional<KeyId> key = ParseKeyText(options.key);
   if (!key) {
     return Fail(v1::REASON_MALFORMED,
                 "\"" + options.key +

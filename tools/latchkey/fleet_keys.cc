@@ -20,6 +20,7 @@
 #include "tools/latchkey/fleet_cars.h"
 #include "tools/latchkey/hours.h"
 #include "tools/latchkey/key_round.h"
+#include "tools/latchkey/key_text.h"
 #include "tools/latchkey/phone_file.h"
 #include "tools/latchkey/rights.h"
 #include "tools/latchkey/session.h"
@@ -105,7 +106,7 @@ Result<RingKey> Subject(const RoundOptions& options, KeyRound::Deed deed) {
                  UtcOffsetMinutes(now.wall));
   }
   RingKey key;
-  std::optional<KeyId> id = KeyId::Parse(options.who);
+  std::optional<KeyId> id = ParseKeyText(options.who);
   if (!id) {
     const Result<KeyRequest> request = ParseKeyRequest(options.who);
     if (!request) {

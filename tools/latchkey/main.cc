@@ -1,13 +1,17 @@
 // latchkey: one command for everything people do with a cell.
+#include <algorithm>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <iostream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include "tools/latchkey/commands.h"
+#include "tools/latchkey/key_text.h"
 
 namespace {
 
@@ -49,7 +53,10 @@ int main(int argc, char** argv) {
     latchkey::cli::AddTap(app, context);
     latchkey::cli::AddStatus(app, context);
     try {
-      app.parse(argc, argv);
+      std::vector<std::string> arguments =
+          latchkey::cli::GuardKeyIds({argv + std::min(argc, 1), argv + argc});
+      std::reverse(arguments.begin(), arguments.end());  // as the parser takes them
+      app.parse(std::move(arguments));
     } catch (const CLI::ParseError& error) {
       return app.exit(error) == 0 ? 0 : kUsage;
     }

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/latchkey/hours.h"
+#include "tools/latchkey/key_text.h"
 #include "tools/latchkey/show.h"
 
 namespace latchkey::cli {
@@ -274,7 +275,7 @@ nlohmann::ordered_json KeyJson(const RingKey& key, int utc_offset_minutes) {
 }
 
 Result<RingKey> FindKey(const KeyRing& ring, std::string_view text) {
-  const std::optional<KeyId> id = KeyId::Parse(text);
+  const std::optional<KeyId> id = ParseKeyText(text);
   const RingKey* by_id = id ? ring.Find(*id) : nullptr;
   if (by_id != nullptr) {
     return *by_id;

@@ -120,7 +120,7 @@ class World {
   void Put(const bridge::Input& input);
   void Turn();
   void BridgeDies(bool power);
-  void MayVisit(const Publish& publish);
+  void Given(const Publish& publish);
   bool BehindOn(const CarRef& ref) const;
   bool BlocksAgree() const;
   void Says(const Publish& publish);

@@ -155,7 +155,7 @@ void World::Turn() {
   }
   awaits_.Never();
   while (!taken_.empty() && intake_->WaitFinished(taken_.front().ticket, Duration(0))) {
-    MayVisit(taken_.front().publish);
+    Given(taken_.front().publish);
     taken_.pop_front();
   }
   if (reconnect_wanted_) {
@@ -207,12 +207,18 @@ void World::DiskChanges() {
   Trace(what < 2 ? "disk is full" : what < 4 ? "disk does not sync" : "disk cannot be read");
 }
 
-// What was taken may be stepped at once or later: what it allows is allowed from here on.
-void World::MayVisit(const Publish& publish) {
+// What is taken is stepped at once or later: what it changes counts from when it is taken, and once
+// more when its turn is over.
+void World::Given(const Publish& publish) {
   if (publish.topic.empty()) {
     invariants_.MayVisit(std::nullopt);
-  } else if (KindOf(publish) == TopicKind::kPresence) {
-    invariants_.MayVisit(bridge::RefOf(std::string(ParseTopic(publish.topic)->car)));
+    return;
+  }
+  const std::optional<Topic> topic = ParseTopic(publish.topic);
+  if (topic && topic->kind == TopicKind::kPresence) {
+    invariants_.MayVisit(bridge::RefOf(std::string(topic->car)));
+  } else if (topic && topic->kind == TopicKind::kReceipt) {
+    invariants_.Answered(publish.payload, bridge::RefOf(std::string(topic->car)));
   }
 }
 

@@ -133,7 +133,7 @@ void World::BridgeConnects() {
     BridgeTakes();
   }
   taken_.push_back({intake_->PutAlways(bridge::BrokerUp{}).value(), Publish{}});
-  MayVisit(taken_.back().publish);
+  Given(taken_.back().publish);
   Turn();
   if (bridge_connected_) {
     for (const auto& [topic, publish] : retained_) {
@@ -216,11 +216,7 @@ void World::BridgeTakes() {
     invariants_.SentAgain(publish.payload);  // not acknowledged, comes again
   }
   Trace("bridge gets", publish);
-  MayVisit(publish);
-  if (KindOf(publish) == TopicKind::kReceipt) {
-    invariants_.Answered(publish.payload,
-                         bridge::RefOf(std::string(ParseTopic(publish.topic)->car)));
-  }
+  Given(publish);
   taken_.push_back({*ticket, publish});
 }
 

@@ -70,7 +70,7 @@ class Sleeper {
       link_->Subscribe(filters, 1);
     };
     hands_.hang_up = [this] { link_->Disconnect(); };
-    hands_.send = [this](const Publish& message) { return link_->Send(message); };
+    hands_.send = [this](const car::Send& send) { return link_->Send(send.message, send.tag); };
     hands_.show = [this](const car::Effect& effect) { Show(effect); };
   }
 
@@ -111,7 +111,7 @@ class Sleeper {
         control_.online.at(number_) = 1;
         return Step(car::Subscribed{event.reason_codes}, now);
       case Kind::kPublished:
-        return {};
+        return Step(car::Published{event.tag, event.reason_code}, now);
       case Kind::kMessage:
         decided_ = truth;
         return Take(event.message, now);

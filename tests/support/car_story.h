@@ -95,6 +95,12 @@ class Story {
       }
       Record(effect);
     }
+    for (const Effect& effect : effects) {
+      const auto* send = std::get_if<Send>(&effect);
+      if (send != nullptr && send->tag != 0 && broker_answer_) {
+        Gives(Published{send->tag, *broker_answer_});
+      }
+    }
   }
 
   void Passes(Duration time) {
@@ -155,6 +161,16 @@ class Story {
   // What was said since the last call: "write DELIVERED act:lock write body DONE ".
   std::string Heard() { return std::exchange(said_, ""); }
 
+  // How often `word` was said since the last Heard, which this is.
+  size_t Told(std::string_view word) {
+    const std::string heard = Heard();
+    size_t count = 0;
+    for (size_t at = heard.find(word); at != std::string::npos; at = heard.find(word, at + 1)) {
+      ++count;
+    }
+    return count;
+  }
+
   // Notes, and why offers were over, since the last call; one a line.
   std::string Read() { return std::exchange(notes_, ""); }
 
@@ -179,6 +195,7 @@ class Story {
   std::vector<std::string> certificates_;
   int connects_ = 0;  // how often the car wanted a connection
   std::function<bool(const Effect&)> crash_before_;
+  std::optional<int> broker_answer_ = 0;  // to each receipt that wants one; nullopt: none
 
  private:
   void Record(const Effect& effect) {

@@ -17,6 +17,8 @@ constexpr int kRefusedSuback = 0x80;       // MQTT 5.0 section 3.9.3
 constexpr int kDoublingsMax = 16;
 // What has expired is remembered so much longer: a command that takes it back may live so long.
 constexpr Duration kTakenBackLate{60000};
+// And so long when its outcome is not told: nobody waits longer for it.
+constexpr Duration kUntoldLate = std::chrono::hours(24);
 
 // Of the filters the car subscribes to, in order. Without the last it works and only cannot renew.
 constexpr size_t kCommandFilter = 0;
@@ -40,6 +42,7 @@ Car::Car(Options options, PrivateKey key, Memory memory)
       command.state = v1::RECEIPT_STATE_FAILED;
       command.reason = v1::REASON_OUTCOME_UNKNOWN;
       command.at = memory_.time_floor;
+      command.told = false;
       unsaid_.push_back(command);
     }
   }
@@ -80,6 +83,7 @@ void Car::On(const Start& /*input*/, Effects& out) {
 
 void Car::On(const Connected& /*input*/, Effects& out) {
   const std::string base = "lk/1/" + options_.ref.ToText();
+  telling_.clear();
   out.push_back(Note{"connected"});
   out.push_back(
       Subscribe{{base + "/command/+", base + "/pairing/+", CertificateTopic(options_.ref)}});
@@ -336,8 +340,9 @@ void Car::Forget() {
     return command.expires_at && *command.expires_at + late <= memory_.time_floor &&
            IsFinal(command.state);
   };
-  std::erase_if(memory_.commands,
-                [&](const Remembered& command) { return expired(command, kTakenBackLate); });
+  std::erase_if(memory_.commands, [&](const Remembered& command) {
+    return expired(command, command.told ? kTakenBackLate : kUntoldLate);
+  });
   // Those that are dead and only kept to say so go first when there are many, the oldest first.
   auto dead = static_cast<size_t>(
       std::count_if(memory_.commands.begin(), memory_.commands.end(),

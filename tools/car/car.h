@@ -81,6 +81,12 @@ struct Arrived {
   Publish message;
 };
 
+// The broker's answer to a Send: a MQTT reason code, 0x80 and more: refused.
+struct Published {
+  uint64_t tag = 0;
+  int reason_code = 0;
+};
+
 // 8-bit data of an SMS. Repeats do no harm.
 struct SmsArrived {
   std::string bytes;
@@ -121,8 +127,9 @@ struct FactoryReset {};
 
 struct Tick {};
 
-using Input = std::variant<Start, Connected, Subscribed, Disconnected, Arrived, SmsArrived, Observe,
-                           ValuesRefused, StillSo, ShowOffer, Confirm, FactoryReset, Tick>;
+using Input =
+    std::variant<Start, Connected, Subscribed, Disconnected, Arrived, Published, SmsArrived,
+                 Observe, ValuesRefused, StillSo, ShowOffer, Confirm, FactoryReset, Tick>;
 
 // --- Effects, to be done in order
 
@@ -146,8 +153,10 @@ struct Subscribe {
 // Drop the connection; the car asks to connect again by itself.
 struct HangUp {};
 
+// `tag` comes back in Published; 0: the answer is not wanted.
 struct Send {
   Publish message;
+  uint64_t tag = 0;
 };
 
 // The body acts: lights flash. Text: action and arguments; of a schedule, "by schedule: " and what.
@@ -223,6 +232,7 @@ class Car {
   void On(const Subscribed& input, Effects& out);
   void On(const Disconnected& input, Effects& out);
   void On(const Arrived& input, Effects& out);
+  void On(const Published& input, Effects& out);
   void On(const SmsArrived& input, Effects& out);
   void On(const Observe& input, Effects& out);
   void On(const ValuesRefused& input, Effects& out);
@@ -245,6 +255,7 @@ class Car {
   void RepeatTarget(const Command& command, Effects& out);
   void SendReceipt(const Remembered& command, Effects& out);
   void SayUnsaid(Effects& out);
+  void SayUntold(Effects& out);
   Remembered* FindRemembered(const KeyId& key, const CommandId& id);
   bool TimeKnown() const;
 
@@ -304,6 +315,15 @@ class Car {
   bool subscribed_ = false;
   // Receipts that nobody could be told while there was no connection; the last of each command.
   std::vector<Remembered> unsaid_;
+
+  struct Name {
+    KeyId key;
+    CommandId id;
+  };
+
+  // Final receipts on their way to the broker in this connection, or refused by it; by tag.
+  std::map<uint64_t, Name> telling_;
+  uint64_t last_tag_ = 0;
   v1::DepartureSchedule departures_;    // as in memory
   v1::ChargeSchedule charge_schedule_;  // likewise
   std::optional<Instant> retry_at_;

@@ -14,8 +14,9 @@ namespace {
 constexpr Duration kRestartAfter{1000};          // lets the receipt leave first
 constexpr Timestamp kClockEpoch{1577836800000};  // 2020: a clock before it has lost its battery
 constexpr size_t kRefusedDigestBytes = 16;
+constexpr int kRefusedByBroker = 0x80;  // MQTT 5.0 section 2.4: from here on
 constexpr size_t kUnsaidMax = 64;
-// A dead connection is noticed so late: after it what was said before is said again.
+// What was said so shortly before a connection is said again in it.
 constexpr Duration kSaidAgainFor{60000};
 constexpr Duration kRefusedRememberedMax = std::chrono::hours(24) + kClockSkewMax;
 
@@ -200,6 +201,7 @@ void Car::Execute(const Command& command, Effects& out) {
   remembered->state = done ? v1::RECEIPT_STATE_DONE : v1::RECEIPT_STATE_FAILED;
   remembered->reason = result.reason;
   remembered->at = time_;
+  remembered->told = false;
   const Remembered outcome = *remembered;
   Save(out);
   AfterAction(result, out);
@@ -308,26 +310,54 @@ void Car::SendReceipt(const Remembered& command, Effects& out) {
   }
   const Outcome outcome = MakeOutcome(options_.ref, command.id, command.state, command.reason,
                                       command.at, v1::RECEIPT_SOURCE_CAR);
+  uint64_t tag = 0;
+  if (IsFinal(command.state)) {
+    tag = ++last_tag_;
+    telling_.insert_or_assign(tag, Name{command.key, command.id});
+  }
   out.push_back(Send{
-      {ReceiptTopic(options_.ref, command.key), SealCarReceipt(outcome, key_), 1, Retain::kNo, 0}});
+      {ReceiptTopic(options_.ref, command.key), SealCarReceipt(outcome, key_), 1, Retain::kNo, 0},
+      tag});
 }
 
-// And again what was said just before the connection broke: it may not have arrived, and once a
-// command has expired nobody can ask for its outcome any more.
+// What the broker refuses stays untold, until the next connection.
+void Car::On(const Published& input, Effects& out) {
+  const auto sent = telling_.find(input.tag);
+  if (sent == telling_.end() || input.reason_code >= kRefusedByBroker) {
+    return;
+  }
+  Remembered* command = FindRemembered(sent->second.key, sent->second.id);
+  telling_.erase(sent);
+  if (command != nullptr && IsFinal(command->state)) {
+    command->told = true;  // lasting with the next memory; until then it is only said once more
+  }
+  if (telling_.empty()) {
+    SayUntold(out);
+  }
+}
+
+// And again what was said just before the connection broke: the broker may have lost its memory
+// with it, and once a command has expired nobody can ask for its outcome any more.
 void Car::SayUnsaid(Effects& out) {
-  const std::vector<Remembered> unsaid = std::exchange(unsaid_, {});
-  for (const Remembered& command : unsaid) {
+  for (Remembered& command : memory_.commands) {
+    if (IsFinal(command.state) && time_ - command.at < kSaidAgainFor) {
+      command.told = false;
+    }
+  }
+  for (const Remembered& command : std::exchange(unsaid_, {})) {
     SendReceipt(command, out);
   }
-  size_t told = unsaid.size();
-  for (auto command = memory_.commands.rbegin();
-       command != memory_.commands.rend() && told < kUnsaidMax; ++command) {
-    const bool said = std::any_of(unsaid.begin(), unsaid.end(), [&](const Remembered& each) {
-      return each.id == command->id && each.key == command->key;
+  SayUntold(out);
+}
+
+// Some at a time: the next when the broker has these.
+void Car::SayUntold(Effects& out) {
+  for (const Remembered& command : memory_.commands) {
+    const bool telling = std::any_of(telling_.begin(), telling_.end(), [&](const auto& each) {
+      return each.second.id == command.id && each.second.key == command.key;
     });
-    if (!said && IsFinal(command->state) && time_ - command->at < kSaidAgainFor) {
-      SendReceipt(*command, out);
-      ++told;
+    if (telling_.size() < kUnsaidMax && IsFinal(command.state) && !command.told && !telling) {
+      SendReceipt(command, out);
     }
   }
 }

@@ -21,7 +21,7 @@ CarClient::CarClient(size_t index, Car car, tools::LinkOptions link, tools::Inbo
     link_->Subscribe(filters, kQos);
   };
   hands_.hang_up = [this] { link_->Disconnect(); };
-  hands_.send = [this](const Publish& message) { return link_->Send(message); };
+  hands_.send = [this](const Send& send) { return link_->Send(send.message, send.tag); };
   hands_.show = [](const Effect&) {};
 }
 
@@ -58,6 +58,7 @@ void CarClient::Handle(const tools::LinkEvent& event, const Now& now, uint64_t r
       Step(Subscribed{event.reason_codes}, now);
       break;
     case Kind::kPublished:
+      Step(Published{event.tag, event.reason_code}, now);
       if (event.reason_code >= kFirstRefusal) {
         hands_.show(Note{"the broker refuses a publish on " + event.message.topic +
                          " with reason code " + std::to_string(event.reason_code)});

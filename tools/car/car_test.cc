@@ -76,6 +76,43 @@ TEST_CASE("car: what was said in the minute before the connection broke is said 
   CHECK(s.Heard().find("DONE") == std::string::npos);
 }
 
+TEST_CASE("car: an outcome is told in each connection until the broker has it, however late") {
+  Story s;
+  s.broker_answer_ = std::nullopt;  // half-open: what is sent does not arrive
+  s.Arrives(s.Seals(Flash(), 'a', kSecond * 10));
+  s.Passes(std::chrono::hours(2));
+  for (const std::optional<int> answer :
+       {std::optional<int>(), std::optional<int>(0x87), std::optional<int>(0)}) {
+    s.Gives(Disconnected{"test", 0});
+    s.Heard();
+    s.broker_answer_ = answer;
+    s.Boots();
+    CHECK(s.Heard().find("DONE") != std::string::npos);
+  }
+  s.Arrives(s.Seals(Lock(), 'b'));  // with the next memory it is lasting
+  s.Passes(kSecond * 61);
+  s.Gives(Disconnected{"test", 0});
+  s.Heard();
+  s.Boots();
+  CHECK_MESSAGE(s.Told("DONE") == 1, "the lock's, of which no memory is written since");
+}
+
+TEST_CASE("car: many outcomes that nobody could hear are told some at a time") {
+  Story s;
+  s.broker_answer_ = std::nullopt;
+  for (char id = 1; id <= 100; ++id) {
+    s.Arrives(s.Seals(Flash(), id, std::chrono::minutes(1)));
+  }
+  s.Gives(Disconnected{"test", 0});
+  s.Heard();
+  s.Connects();
+  CHECK_MESSAGE(s.Told("DONE") == 64, "no more than that without an answer");
+  s.Gives(Disconnected{"test", 0});
+  s.broker_answer_ = 0;
+  s.Connects();
+  CHECK(s.Told("DONE") == 100);
+}
+
 TEST_CASE(
     "car: a clock set back revives nothing, and without the time only the close class is obeyed") {
   Story s;

@@ -29,7 +29,7 @@ Result<void> DoOne(const Effect& effect, const Hands& hands) {
             return {};
           },
           [&](const Send& send) -> Result<void> {
-            const Result<void> sent = hands.send(send.message);
+            const Result<void> sent = hands.send(send);
             if (!sent) {
               hands.show(Note{"not sent: " + send.message.topic + ": " + sent.error().text});
             }

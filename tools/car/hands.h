@@ -19,7 +19,7 @@ struct Hands {
   std::function<void()> connect;
   std::function<void(const std::vector<std::string>& filters)> subscribe;
   std::function<void()> hang_up;
-  std::function<Result<void>(const Publish& message)> send;
+  std::function<Result<void>(const Send& send)> send;
   // The body acts, or people see something: Act, OfferShown, OfferOver, AskPerson, Note.
   std::function<void(const Effect& effect)> show;
 };

@@ -21,8 +21,8 @@ struct Diary {
       text += "subscribe" + std::to_string(filters.size()) + " ";
     };
     hands.hang_up = [this] { text += "hangup "; };
-    hands.send = [this](const Publish& message) -> Result<void> {
-      const size_t end = message.topic.find("/receipt/");
+    hands.send = [this](const Send& send) -> Result<void> {
+      const size_t end = send.message.topic.find("/receipt/");
       text += end == std::string::npos ? "send " : "receipt ";
       if (!sends) {
         return Fail(v1::REASON_FULL, "no link");

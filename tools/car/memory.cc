@@ -55,6 +55,7 @@ std::optional<Remembered> LoadCommand(const stored::Command& wire) {
   Remembered command{*key, *id, *issued_at, std::nullopt, {}, {}, *at};
   command.state = static_cast<v1::ReceiptState>(wire.state());
   command.reason = static_cast<Reason>(wire.reason());
+  command.told = wire.told();
   if (expires_at->ms != 0) {
     command.expires_at = *expires_at;
   }
@@ -185,6 +186,7 @@ std::string SerializeMemory(const Memory& memory) {
     out.set_state(command.state);
     out.set_reason(command.reason);
     out.set_at_ms(ToWire(command.at));
+    out.set_told(command.told);
   }
   for (const auto& [slot, issued_at] : memory.slots) {
     stored::SlotUse& out = *wire.add_slots();

@@ -30,6 +30,7 @@ struct Remembered {
   v1::ReceiptState state = v1::RECEIPT_STATE_DELIVERED;
   Reason reason = v1::REASON_UNSPECIFIED;
   Timestamp at;
+  bool told = false;  // the broker has the final receipt
   bool operator==(const Remembered&) const = default;
 };
 

@@ -35,6 +35,7 @@ struct Request {
   Session* session = nullptr;
   std::string topic;   // of a publish
   size_t filters = 0;  // of a subscribe
+  uint64_t tag = 0;    // of a publish
 };
 
 // What paho's callbacks know of a link.
@@ -63,8 +64,8 @@ struct Session {
     queue.Put(std::move(event));
   }
 
-  Request* Add(std::string topic, size_t filters) {
-    auto request = std::make_unique<Request>(Request{this, std::move(topic), filters});
+  Request* Add(std::string topic, size_t filters, uint64_t tag) {
+    auto request = std::make_unique<Request>(Request{this, std::move(topic), filters, tag});
     Request* const key = request.get();
     const std::scoped_lock lock(mutex);
     requests.emplace(key, std::move(request));
@@ -227,6 +228,7 @@ void Published(void* context, int reason_code) {
             ? ""
             : TextOf(MQTTReasonCode_toString(static_cast<MQTTReasonCodes>(reason_code)), "");
     event.message.topic = request->topic;
+    event.tag = request->tag;
     session.queue.Put(std::move(event));
   });
 }
@@ -412,7 +414,7 @@ void Link::Subscribe(const std::vector<std::string>& filters, int qos) {
   }
   const std::vector<int> qoss(filters.size(), qos);
   MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
-  Request* const request = impl_->session->Add("", filters.size());
+  Request* const request = impl_->session->Add("", filters.size(), 0);
   response.context = request;
   if (impl_->options.mqtt_version == 5) {
     response.onSuccess5 = OnSubscribed;
@@ -428,7 +430,7 @@ void Link::Subscribe(const std::vector<std::string>& filters, int qos) {
   }
 }
 
-Result<void> Link::Send(const Publish& publish) {
+Result<void> Link::Send(const Publish& publish, uint64_t tag) {
   {
     const std::scoped_lock lock(impl_->session->mutex);
     if (!impl_->session->connected) {
@@ -448,7 +450,7 @@ Result<void> Link::Send(const Publish& publish) {
     MQTTProperties_add(&message.properties, &expiry);
   }
   MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
-  Request* const request = impl_->session->Add(publish.topic, 0);
+  Request* const request = impl_->session->Add(publish.topic, 0, tag);
   response.context = request;
   if (v5) {
     response.onSuccess5 = OnPublished;

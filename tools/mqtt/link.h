@@ -36,7 +36,7 @@ struct LinkEvent {
     kRefused,       // CONNACK refused; reason_code, text
     kDisconnected,  // connection lost or never made; text
     kSubscribed,    // SUBACK for the last Subscribe; reason_codes per filter
-    kPublished,     // PUBACK for a Send; reason_code, topic
+    kPublished,     // PUBACK for a Send; reason_code, topic, tag
     kMessage,       // a PUBLISH arrived
   };
   size_t link = 0;  // which link (its index given at construction)
@@ -44,7 +44,8 @@ struct LinkEvent {
   int reason_code = 0;
   std::vector<int> reason_codes;
   std::string text;
-  Publish message;  // kMessage; retain = arrived as retained
+  uint64_t tag = 0;  // kPublished: as given to Send
+  Publish message;   // kMessage; retain = arrived as retained
 };
 
 // Where events of links arrive. Bounded: at `capacity` messages paho's thread waits.
@@ -76,8 +77,9 @@ class Link {
   // reconnect: the caller decides when to try again.
   void Connect();
   void Subscribe(const std::vector<std::string>& filters, int qos);
-  // Queues a publish. Error REASON_FULL: not connected or paho's buffer is full.
-  Result<void> Send(const Publish& publish);
+  // Queues a publish; `tag` comes back with its PUBACK. Error REASON_FULL: not connected or paho's
+  // buffer is full.
+  Result<void> Send(const Publish& publish, uint64_t tag = 0);
   void Disconnect();
 
  private:

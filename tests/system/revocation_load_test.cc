@@ -528,7 +528,8 @@ TEST_CASE("a thousand live phones: nothing passes from the moment the broker has
               static_cast<unsigned long long>(load.states_heard),
               static_cast<unsigned long long>(load.commands_heard),
               static_cast<unsigned long long>(load.late_sent));
-  CHECK(load.late_sent > 2 * kCars * kGone);
+  // How many come to send before their connection ends is the broker's speed; not none.
+  CHECK(load.late_sent >= kCars * kGone);
 
   // And they do not come back.
   const auto again = [&](size_t index, int connected) {

@@ -1,7 +1,8 @@
 // The door to RocksDB. Options follow measurements for a small machine: one shared 32 MB cache that
 // also holds the memtables, logs bounded to 64 MB, two background jobs. Recovery takes every whole
-// record of the log and drops a torn tail (kPointInTimeRecovery); it does not flush, because after
-// a full disk there is no room to.
+// record of the log and drops a torn tail (kPointInTimeRecovery), and writes what it took into
+// tables: what a process that was killed, or a sync that failed, left unsynced in the log is read
+// there, and a later sync of the log need not bring it to the disk.
 #include "storage/rocksdb_store.h"
 
 #include <algorithm>
@@ -9,11 +10,11 @@
 #include <charconv>
 #include <fstream>
 #include <iterator>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include <fcntl.h>
 #include <rocksdb/cache.h>
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
@@ -21,9 +22,9 @@
 #include <rocksdb/write_batch.h>
 #include <rocksdb/write_buffer_manager.h>
 #include <sys/statvfs.h>
-#include <unistd.h>
 
 #include "storage/log_scan.h"
+#include "storage/rocksdb_log.h"
 
 namespace latchkey::storage {
 
@@ -59,13 +60,13 @@ rocksdb::ColumnFamilyOptions FamilyOptions(const std::shared_ptr<rocksdb::Cache>
   return options;
 }
 
-rocksdb::DBOptions DatabaseOptions(const std::shared_ptr<rocksdb::Cache>& cache) {
+rocksdb::DBOptions DatabaseOptions(const std::shared_ptr<rocksdb::Cache>& cache,
+                                   const std::shared_ptr<rocksdb::Logger>& log) {
   rocksdb::DBOptions options;
   options.create_if_missing = true;
   options.create_missing_column_families = true;
   options.paranoid_checks = true;
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
-  options.avoid_flush_during_recovery = true;
   options.max_open_files = kOpenFilesMax;
   options.max_total_wal_size = kLogBytesMax;
   options.max_background_jobs = 2;
@@ -73,8 +74,7 @@ rocksdb::DBOptions DatabaseOptions(const std::shared_ptr<rocksdb::Cache>& cache)
   options.wal_bytes_per_sync = uint64_t{1} << 20;
   options.write_buffer_manager =
       std::make_shared<rocksdb::WriteBufferManager>(kMemtableBytesMax, cache);
-  options.keep_log_file_num = 4;
-  options.max_log_file_size = size_t{4} << 20;
+  options.info_log = log;
   return options;
 }
 
@@ -87,7 +87,8 @@ std::string Newer(const std::string& path, const std::string& what) {
 // What a store that is there says of its schema, without changing a byte of it.
 Result<void> CheckSchema(const std::string& path) {
   std::vector<std::string> names;
-  const rocksdb::DBOptions options;
+  rocksdb::DBOptions options;
+  options.info_log = MakeRocksDbLog(path);
   if (!rocksdb::DB::ListColumnFamilies(options, path, &names).ok()) {
     return {};  // none there; what else is wrong, opening it says
   }
@@ -137,14 +138,6 @@ Result<void> CheckLogs(const std::string& path) {
     if (entry.path().extension() != ".log") {
       continue;
     }
-    // What a process that was killed had not synced yet is read here, and relied on from here on.
-    const int number = ::open(entry.path().c_str(), O_RDONLY | O_CLOEXEC);
-    const bool synced = number >= 0 && ::fdatasync(number) == 0;
-    ::close(number);
-    if (!synced) {
-      return Unavailable("the log " + entry.path().string() +
-                         " cannot be synced: look at the disk");
-    }
     std::ifstream file(entry.path(), std::ios::binary);
     const std::string bytes{std::istreambuf_iterator<char>(file), {}};
     if (DamagedInside(bytes)) {
@@ -156,10 +149,69 @@ Result<void> CheckLogs(const std::string& path) {
   return {};
 }
 
+// A database that is open, until the last who reads it is done.
+struct Opened {
+  Opened() = default;
+  Opened(const Opened&) = delete;
+  Opened& operator=(const Opened&) = delete;
+
+  ~Opened() {
+    if (database == nullptr) {
+      return;
+    }
+    for (rocksdb::ColumnFamilyHandle* family : families) {
+      static_cast<void>(database->DestroyColumnFamilyHandle(family));
+    }
+    static_cast<void>(database->Close());
+  }
+
+  rocksdb::ColumnFamilyHandle* Family(Kind kind) const {
+    return families.at(static_cast<size_t>(kind));
+  }
+
+  std::unique_ptr<rocksdb::DB> database;
+  std::vector<rocksdb::ColumnFamilyHandle*> families;  // by Kind, then meta, then default
+};
+
+// Of a store that could not be opened again.
+class NoReader final : public Reader {
+ public:
+  explicit NoReader(const std::string& path)
+      : why_(Fail(
+            v1::REASON_STORE_UNAVAILABLE,
+            "the store " + path +
+                " failed and is being opened again: look at the disk; it goes on by itself")) {}
+
+  Result<void> Scan(
+      Kind /*kind*/, const std::optional<CarRef>& /*ref*/,
+      const std::function<void(const Record&)>& /*visit*/,
+      const std::function<void(std::string_view, const Error&)>& /*damaged*/) const override {
+    return why_;
+  }
+
+  Result<void> ScanLog(
+      uint64_t /*from*/, const std::function<bool(const LogRecord&)>& /*visit*/,
+      const std::function<void(std::string_view, const Error&)>& /*damaged*/) const override {
+    return why_;
+  }
+
+  Result<std::optional<LogRecord>> LastLog(
+      uint64_t /*through*/,
+      const std::function<void(std::string_view, const Error&)>& /*damaged*/) const override {
+    return why_;
+  }
+
+ private:
+  tl::unexpected<Error> why_;
+};
+
 class RocksDbReader final : public Reader {
  public:
-  RocksDbReader(rocksdb::DB& database, const std::vector<rocksdb::ColumnFamilyHandle*>& families)
-      : database_(database), families_(families), snapshot_(database.GetSnapshot()) {}
+  explicit RocksDbReader(std::shared_ptr<const Opened> opened)
+      : opened_(std::move(opened)),
+        database_(*opened_->database),
+        families_(opened_->families),
+        snapshot_(database_.GetSnapshot()) {}
 
   ~RocksDbReader() override { database_.ReleaseSnapshot(snapshot_); }
 
@@ -245,6 +297,7 @@ class RocksDbReader final : public Reader {
     return {};
   }
 
+  const std::shared_ptr<const Opened> opened_;
   rocksdb::DB& database_;
   const std::vector<rocksdb::ColumnFamilyHandle*>& families_;
   const rocksdb::Snapshot* snapshot_;
@@ -263,30 +316,21 @@ uint64_t FreeBytesAt(const std::string& path) {
 struct RocksDbStore::Impl {
   RocksDbOptions options;
   std::string path;
-  std::unique_ptr<rocksdb::DB> database;
-  std::vector<rocksdb::ColumnFamilyHandle*> families;  // by Kind, then meta, then default
-  bool failed = false;  // the last write failed: RocksDB may want to be told to go on
+  // The runner's thread alone changes it, under the mutex. Null: it could not be opened again.
+  std::shared_ptr<Opened> opened;
+  mutable std::mutex mutex;
+  bool failed = false;  // the last write failed
 
   ~Impl();
   Result<void> OpenDatabase();
+  Result<void> Recover();
   Result<void> CheckRoom() const;
-
-  rocksdb::ColumnFamilyHandle* Family(Kind kind) const {
-    return families.at(static_cast<size_t>(kind));
-  }
 };
 
 RocksDbStore::Impl::~Impl() {
-  if (database == nullptr) {
-    return;
+  if (opened != nullptr && !failed) {
+    static_cast<void>(opened->database->SyncWAL());
   }
-  if (!failed) {
-    static_cast<void>(database->SyncWAL());
-  }
-  for (rocksdb::ColumnFamilyHandle* family : families) {
-    static_cast<void>(database->DestroyColumnFamilyHandle(family));
-  }
-  static_cast<void>(database->Close());
 }
 
 Result<void> RocksDbStore::Impl::OpenDatabase() {
@@ -296,27 +340,48 @@ Result<void> RocksDbStore::Impl::OpenDatabase() {
     descriptors.emplace_back(name, FamilyOptions(cache));
   }
   descriptors.emplace_back(rocksdb::kDefaultColumnFamilyName, FamilyOptions(cache));
+  auto fresh = std::make_shared<Opened>();
   rocksdb::DB* raw = nullptr;
-  rocksdb::Status status =
-      rocksdb::DB::Open(DatabaseOptions(cache), path, descriptors, &families, &raw);
+  rocksdb::Status status = rocksdb::DB::Open(DatabaseOptions(cache, MakeRocksDbLog(path)), path,
+                                             descriptors, &fresh->families, &raw);
   if (!status.ok()) {
     return Unavailable("the store in " + path + " does not open: " + status.ToString() +
                        (status.IsIOError() ? " (is another bridge using it, or the disk full?)"
                                            : " (restore a backup, or move the folder away)"));
   }
-  database.reset(raw);
+  fresh->database.reset(raw);
   std::string text;
-  status = database->Get({}, families[kMeta], kVersionKey, &text);
+  status = raw->Get({}, fresh->families[kMeta], kVersionKey, &text);
   if (status.IsNotFound()) {
     rocksdb::WriteOptions durable;
     durable.sync = true;
-    status = database->Put(durable, families[kMeta], kVersionKey, std::to_string(kSchemaVersion));
+    status = raw->Put(durable, fresh->families[kMeta], kVersionKey, std::to_string(kSchemaVersion));
   }
   if (!status.ok()) {
     return Unavailable("the schema version of the store in " + path +
                        " cannot be kept: " + status.ToString());
   }
+  const std::scoped_lock lock(mutex);
+  opened = std::move(fresh);
   return {};
+}
+
+// After a write that failed. RocksDB goes on by itself after a full disk; after an I/O error it
+// wants to be opened again, so that what its log holds is read anew and is one thing or the other.
+Result<void> RocksDbStore::Impl::Recover() {
+  if (opened != nullptr && opened->database->Resume().ok()) {
+    return {};
+  }
+  {
+    const std::scoped_lock lock(mutex);
+    if (opened.use_count() > 1) {
+      return Unavailable("the store " + path +
+                         " failed and is still being read: it is opened again after that");
+    }
+    opened.reset();
+  }
+  LK_CHECK(CheckLogs(path));
+  return OpenDatabase();
 }
 
 Result<void> RocksDbStore::Impl::CheckRoom() const {
@@ -358,23 +423,24 @@ Result<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(const RocksDbOptions& o
 Result<void> RocksDbStore::Commit(std::span<const Change> changes, Durability durability) {
   LK_CHECK(impl_->CheckRoom());
   if (impl_->failed) {
-    static_cast<void>(impl_->database->Resume());  // the write below says whether it helped
+    LK_CHECK(impl_->Recover());
   }
+  const Opened& opened = *impl_->opened;
   rocksdb::WriteBatch batch;
   for (const Change& change : changes) {
     const rocksdb::Status status = std::visit(
         [&](const auto& one) {
           using One = std::decay_t<decltype(one)>;
           if constexpr (std::is_same_v<One, EraseCommand>) {
-            return batch.Delete(impl_->Family(Kind::kCommand), EncodeKey(one));
+            return batch.Delete(opened.Family(Kind::kCommand), EncodeKey(one));
           } else if constexpr (std::is_same_v<One, EraseBlock>) {
-            return batch.Delete(impl_->Family(Kind::kBlock), EncodeKey(one));
+            return batch.Delete(opened.Family(Kind::kBlock), EncodeKey(one));
           } else if constexpr (std::is_same_v<One, EraseLog>) {
             // The end of a range is left out of it.
-            return batch.DeleteRange(impl_->Family(Kind::kLog), LogKey(1), LogKey(one.through + 1));
+            return batch.DeleteRange(opened.Family(Kind::kLog), LogKey(1), LogKey(one.through + 1));
           } else {
             const KeyValue bytes = Encode(one);
-            return batch.Put(impl_->Family(bytes.kind), bytes.key, bytes.value);
+            return batch.Put(opened.Family(bytes.kind), bytes.key, bytes.value);
           }
         },
         change);
@@ -384,7 +450,7 @@ Result<void> RocksDbStore::Commit(std::span<const Change> changes, Durability du
   }
   rocksdb::WriteOptions options;
   options.sync = durability == Durability::kDurable;
-  const rocksdb::Status status = impl_->database->Write(options, &batch);
+  const rocksdb::Status status = opened.database->Write(options, &batch);
   impl_->failed = !status.ok();
   if (!status.ok()) {
     return Unavailable("writing to the store " + impl_->path + " failed: " + status.ToString() +
@@ -394,7 +460,10 @@ Result<void> RocksDbStore::Commit(std::span<const Change> changes, Durability du
 }
 
 Result<void> RocksDbStore::Sync() {
-  const rocksdb::Status status = impl_->database->FlushWAL(true);
+  if (impl_->failed) {
+    LK_CHECK(impl_->Recover());
+  }
+  const rocksdb::Status status = impl_->opened->database->FlushWAL(true);
   if (!status.ok()) {
     impl_->failed = true;
     return Unavailable("syncing the store " + impl_->path + " failed: " + status.ToString() +
@@ -404,7 +473,15 @@ Result<void> RocksDbStore::Sync() {
 }
 
 std::unique_ptr<Reader> RocksDbStore::Snapshot() const {
-  return std::make_unique<RocksDbReader>(*impl_->database, impl_->families);
+  std::shared_ptr<const Opened> opened;
+  {
+    const std::scoped_lock lock(impl_->mutex);
+    opened = impl_->opened;
+  }
+  if (opened == nullptr) {
+    return std::make_unique<NoReader>(impl_->path);
+  }
+  return std::make_unique<RocksDbReader>(std::move(opened));
 }
 
 }  // namespace latchkey::storage

@@ -1,6 +1,7 @@
 // Store on RocksDB: one column family per kind of record and one, `meta`, for the schema version.
-// Debian's build of RocksDB aborts the process when the disk is full while it appends to its log,
-// so Commit refuses well before that and works again by itself once there is room.
+// Commit refuses well before the disk is full and works again by itself once there is room. After
+// an I/O error the store is opened again by the next Commit, as often as it takes: what had been
+// committed durably is there, what had failed is there or not, and from then on stays so.
 #pragma once
 
 #include <cstdint>

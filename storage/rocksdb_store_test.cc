@@ -2,14 +2,17 @@
 // process. The test opens RocksDB itself to do the damage.
 #include "storage/rocksdb_store.h"
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
 #include <rocksdb/db.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 namespace latchkey::storage {
 
@@ -147,6 +150,61 @@ TEST_CASE("rocksdb store: below the bound of free bytes nothing is written, and 
   free_bytes = 500;
   CHECK(store->Commit(std::vector<Change>{State(Group::kLink)}, Durability::kSoon).has_value());
   CHECK(Read(*store, Kind::kState).good == 2);
+}
+
+namespace {
+
+// While it lives no file can grow, as on a disk that fails.
+class NoGrowth {
+ public:
+  NoGrowth() {
+    ::signal(SIGXFSZ, SIG_IGN);  // then writes fail with EFBIG
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit none{0, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &none);
+  }
+
+  ~NoGrowth() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+
+  NoGrowth(const NoGrowth&) = delete;
+  NoGrowth& operator=(const NoGrowth&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+}  // namespace
+
+TEST_CASE("rocksdb store: after an I/O error it is opened again, and what was kept is there") {
+  const Folder folder;
+  auto store = Open(folder.Options());
+  REQUIRE(store->Commit(std::vector<Change>{State(Group::kBody)}, Durability::kDurable));
+  auto reader = store->Snapshot();
+  std::vector<Result<void>> refused;
+  std::optional<Result<void>> unread;
+  {
+    const NoGrowth no_growth;
+    for (int i = 0; i < 3; ++i) {
+      refused.push_back(
+          store->Commit(std::vector<Change>{State(Group::kLink)}, Durability::kDurable));
+    }
+    reader.reset();  // nobody reads any more: it can be closed, and not be opened
+    refused.push_back(store->Commit(std::vector<Change>{}, Durability::kDurable));
+    refused.push_back(store->Sync());
+    unread = store->Snapshot()->Scan(
+        Kind::kState, std::nullopt, [](const Record&) {}, [](std::string_view, const Error&) {});
+  }
+  for (const Result<void>& each : refused) {
+    REQUIRE_FALSE(each.has_value());
+    CHECK(each.error().reason == v1::REASON_STORE_UNAVAILABLE);
+  }
+  REQUIRE_FALSE(unread->has_value());
+  CHECK(unread->error().text.find("by itself") != std::string::npos);
+  REQUIRE(store->Commit(std::vector<Change>{State(Group::kEnergy)}, Durability::kDurable));
+  const int kept = Read(*store, Kind::kState).good;
+  CHECK_MESSAGE((kept == 2 || kept == 3), "what was refused may be there or not");
+  store.reset();
+  CHECK(Read(*Open(folder.Options()), Kind::kState).good == kept);
 }
 
 TEST_CASE("rocksdb store: it does not open on a disk without room") {

@@ -146,8 +146,8 @@ struct Door {
 const std::vector<Door>& Doors() {
   static const std::vector<Door> doors = {
       {"^mosquitto", {"plugins/mosquitto.h", "plugins/mosquitto.cc"}},
-      {"^(mqtt/|MQTTAsync|MQTTClient)", {"bridge/mqtt.cc", "tools/mqtt/link.cc"}},
-      {"^rocksdb/", {"storage/rocksdb_store.cc"}},
+      {"^(mqtt/|MQTTAsync|MQTTClient)", {"bridge/mqtt.cc", "tools/mqtt/"}},
+      {"^rocksdb/", {"storage/rocksdb_"}},
       {"^openssl/", {"proto/crypto.cc", "proto/certificate.cc", "tools/ca/ca.cc"}},
       {"^httplib\\.h", {"bridge/http.cc", "bridge/sms_http.cc", "tools/latchkey/api.cc"}},
       {"^spdlog/", {"bridge/log.cc"}},
@@ -161,8 +161,8 @@ const std::vector<Door>& Doors() {
       {"^zlib", {"tools/fleet/file.cc"}},
       {"^(thread|mutex|condition_variable|shared_mutex|future)$",
        {"bridge/queue.h", "bridge/runner.h", "bridge/runner.cc", "bridge/http.cc", "bridge/mqtt.cc",
-        "bridge/main.cc", "bridge/figures.h", "bridge/sms.h", "bridge/sms.cc", "tools/mqtt/link.cc",
-        "tools/mqtt/queue.h"}},
+        "bridge/main.cc", "bridge/figures.h", "bridge/sms.h", "bridge/sms.cc", "tools/mqtt/",
+        "storage/rocksdb_"}},
   };
   return doors;
 }

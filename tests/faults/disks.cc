@@ -103,9 +103,11 @@ std::string SlowSync(World& world) {
   return std::to_string(world.shim().faults) + " syncs of 50 ms to 3 s";
 }
 
-std::string CutPower(World& world) {
+// `lies`: the disk says that it has synced and has not.
+std::string CutPowerOf(World& world, bool lies) {
   int cuts = 0;
   uint64_t lost = 0;
+  world.shim().sync_lies = lies ? 1 : 0;
   while (!world.load().AllSent()) {
     world.Pass(world.Between(700, 2000));
     world.shim().crash_in = world.Between(1, 3);
@@ -123,6 +125,37 @@ std::string CutPower(World& world) {
          "only " + std::to_string(cuts) + " cuts with " + std::to_string(lost) + " bytes lost");
   return std::to_string(cuts) + " power cuts, " + std::to_string(lost) +
          " unsynced bytes of logs lost, torn or changed";
+}
+
+std::string CutPower(World& world) {
+  return CutPowerOf(world, false);
+}
+
+std::string CutPowerOfALiar(World& world) {
+  return CutPowerOf(world, true);
+}
+
+// Each time the cars are killed they wake with the memory they had at the beginning.
+std::string MakeCarsForget(World& world) {
+  namespace fs = std::filesystem;
+  const auto memories = [&](const std::string& from, const std::string& to) {
+    for (size_t car = 0; car < world.options().load.cars; ++car) {
+      const fs::path folder = CarFolder(world.cell().path(), car);
+      fs::copy_file(folder / from, folder / to, fs::copy_options::overwrite_existing);
+    }
+  };
+  world.cars().Kill();
+  memories("memory.bin", "kept.bin");
+  world.StartCars();
+  int kills = 0;
+  while (!world.load().AllSent()) {
+    world.Pass(world.Between(200, 600));
+    world.cars().Kill();
+    ++kills;
+    memories("kept.bin", "memory.bin");
+    world.StartCars();
+  }
+  return std::to_string(kills) + " kills, each with the memory of the beginning";
 }
 
 constexpr int kFlips = 200;
@@ -180,15 +213,33 @@ std::vector<Fault> DiskFaults() {
   WorldOptions own_disk;
   own_disk.disk = Disk::kOwn;
   own_disk.load.per_second = 450;  // the load is there until the fault has been done often
+  WorldOptions read_only =
+      own_disk;  // a refusal is a fast answer: a fast load would be all of them
+  read_only.load.per_second = 200;
   WorldOptions slower;
   slower.load.per_second = 450;
   return {
       {.name = "disk full", .options = own_disk, .inject = FillDisk, .needs_mount = true},
-      {.name = "disk read-only", .options = own_disk, .inject = MakeReadOnly, .needs_mount = true},
+      {.name = "disk read-only", .options = read_only, .inject = MakeReadOnly, .needs_mount = true},
       {.name = "sync fails", .options = slower, .inject = FailSync},
       {.name = "sync slow", .options = {}, .inject = SlowSync},
       {.name = "power cut, log torn", .options = {}, .inject = CutPower},
       {.name = "bits flipped", .options = slower, .inject = FlipBits, .afterwards = FlipStored},
+  };
+}
+
+std::vector<Fault> Controls() {
+  WorldOptions few;
+  few.load.commands = 3000;
+  return {
+      {.name = "control: disk lies",
+       .options = few,
+       .inject = CutPowerOfALiar,
+       .seen = [](const Tally& tally) { return tally.lost > 0; }},
+      {.name = "control: cars forget",
+       .options = few,
+       .inject = MakeCarsForget,
+       .seen = [](const Tally& tally) { return tally.twice > 0; }},
   };
 }
 

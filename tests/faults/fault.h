@@ -18,6 +18,9 @@ struct Fault {
   std::function<std::string(World& world)> inject;
   // After everything runs again and each command has ended; empty: nothing more. Likewise.
   std::function<std::string(World& world)> afterwards{};
+  // A control: something is broken on purpose that Latchkey rests on, and the suite must see it.
+  // True: it did.
+  std::function<bool(const Tally& tally)> seen{};
   // Runs beside others: it mostly waits.
   bool beside = false;
   // Needs a file system of its own.
@@ -27,5 +30,6 @@ struct Fault {
 std::vector<Fault> ProcessFaults();  // killed and stopped
 std::vector<Fault> DiskFaults();     // full, read-only, failing, slow, torn, flipped
 std::vector<Fault> WorldFaults();    // clocks, network, the broker's memory
+std::vector<Fault> Controls();
 
 }  // namespace latchkey::faults

@@ -287,6 +287,7 @@ void World::Heal() {
   shim_->sync_errno = 0;
   shim_->write_errno = 0;
   shim_->sync_ms = 0;
+  shim_->sync_lies = 0;
   SetBridgeClock(0);
   SetCarsClock(0);
   if (proxy_) {

@@ -10,10 +10,10 @@
 
 #include "tests/faults/cars.h"
 #include "tests/faults/load.h"
-#include "tests/faults/proxy.h"
 #include "tests/faults/shared.h"
 #include "tests/support/cell.h"
 #include "tests/support/process.h"
+#include "tests/support/proxy.h"
 
 namespace latchkey::faults {
 
@@ -44,6 +44,8 @@ struct WorldOptions {
   Clock bridge_clock = Clock::kTrue;
   Clock cars_clock = Clock::kTrue;
 };
+
+using testing::Proxy;
 
 class World {
  public:

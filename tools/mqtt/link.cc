@@ -1,98 +1,31 @@
 // The tools' door to paho. The C client is used and not its C++ wrapper: the wrapper hides which
 // filter of a SUBACK was refused and loses MQTT 5 options when its structures are copied.
 //
-// Thread rule: paho's threads run the callbacks below; they only put events into the queue and
-// never call paho. A callback waits only when the queue is full, briefly, and then gives the
-// message back to paho, which calls again: the loop that empties the queue may itself need paho's
-// lock.
+// Thread rule: paho's threads run the callbacks below; they only put events into the queue, and end
+// a connection that came after nobody wanted it any more. A callback waits only when the queue is
+// full, briefly, and then gives the message back to paho, which calls again: the loop that empties
+// the queue may itself need paho's lock.
 #include "tools/mqtt/link.h"
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <mutex>
-#include <unordered_map>
 #include <utility>
 
 #include <MQTTAsync.h>
 
-#include "tools/mqtt/queue.h"
+#include "tools/mqtt/session.h"
 
 namespace latchkey::tools {
 
 namespace {
 
 constexpr int kConnectTimeoutSeconds = 10;
+constexpr int kDisconnectTimeoutMs = 1000;
 constexpr auto kFullWait = std::chrono::milliseconds(100);
 constexpr auto kDisconnectWait = std::chrono::seconds(2);
 constexpr int kNoAnswer = -1;      // the connection ended first; that is its own event
 constexpr int kFirstError = 0x80;  // MQTT 5.0 section 2.4: reason codes from here on are failures
-
-struct Session;
-
-// One request that waits for its answer.
-struct Request {
-  Session* session = nullptr;
-  std::string topic;   // of a publish
-  size_t filters = 0;  // of a subscribe
-  uint64_t tag = 0;    // of a publish
-};
-
-// What paho's callbacks know of a link.
-struct Session {
-  Session(Queue& q, size_t i) : queue(q), index(i) {}
-
-  LinkEvent Event(LinkEvent::Kind kind) const {
-    LinkEvent event;
-    event.link = index;
-    event.kind = kind;
-    return event;
-  }
-
-  void Lost(int reason_code, std::string text) {
-    {
-      const std::scoped_lock lock(mutex);
-      if (closing || !(connected || connecting)) {
-        return;
-      }
-      connected = false;
-      connecting = false;
-    }
-    LinkEvent event = Event(LinkEvent::Kind::kDisconnected);
-    event.reason_code = reason_code;
-    event.text = std::move(text);
-    queue.Put(std::move(event));
-  }
-
-  Request* Add(std::string topic, size_t filters, uint64_t tag) {
-    auto request = std::make_unique<Request>(Request{this, std::move(topic), filters, tag});
-    Request* const key = request.get();
-    const std::scoped_lock lock(mutex);
-    requests.emplace(key, std::move(request));
-    return key;
-  }
-
-  std::unique_ptr<Request> Take(void* key) {
-    const std::scoped_lock lock(mutex);
-    const auto found = requests.find(static_cast<Request*>(key));
-    if (found == requests.end()) {
-      return nullptr;
-    }
-    std::unique_ptr<Request> request = std::move(found->second);
-    requests.erase(found);
-    return request;
-  }
-
-  Queue& queue;
-  const size_t index;
-  std::mutex mutex;
-  std::condition_variable closed;
-  bool connecting = false;
-  bool connected = false;
-  bool closing = false;      // our own Disconnect: what ends now is not news
-  bool disconnected = true;  // paho has said that the connection is gone
-  std::unordered_map<const Request*, std::unique_ptr<Request>> requests;
-};
 
 Session& SessionOf(void* context) {
   return *static_cast<Session*>(context);
@@ -124,17 +57,54 @@ int AnswerOf(const MQTTAsync_failureData5* response) {
                              : std::max({reason >= kFirstError ? reason : 0, response->code, 0});
 }
 
-template <class Success>
-void OnConnectSuccess(void* context, Success* /*response*/) {
+// Ends our own Disconnect, well or badly.
+template <class Response>
+void OnClosed(void* context, Response* /*response*/) {
   Guarded([context] {
     Session& session = SessionOf(context);
     {
       const std::scoped_lock lock(session.mutex);
+      session.disconnected = true;
+    }
+    session.closed.notify_all();
+  });
+}
+
+void Close(Session& session) {
+  MQTTAsync_disconnectOptions options = MQTTAsync_disconnectOptions_initializer;
+  if (session.v5) {
+    options = MQTTAsync_disconnectOptions_initializer5;
+    options.onSuccess5 = OnClosed;
+    options.onFailure5 = OnClosed;
+  } else {
+    options.onSuccess = OnClosed;
+    options.onFailure = OnClosed;
+  }
+  options.context = &session;
+  options.timeout = kDisconnectTimeoutMs;
+  if (MQTTAsync_disconnect(session.client, &options) != MQTTASYNC_SUCCESS) {
+    OnClosed<MQTTAsync_successData>(&session, nullptr);
+  }
+}
+
+template <class Success>
+void OnConnectSuccess(void* context, Success* /*response*/) {
+  Guarded([context] {
+    Session& session = SessionOf(context);
+    bool wanted = false;
+    {
+      const std::scoped_lock lock(session.mutex);
+      wanted = session.connecting;
+      session.pending = false;
       session.connecting = false;
-      session.connected = true;
+      session.connected = wanted;
       session.disconnected = false;
     }
-    session.queue.Put(session.Event(LinkEvent::Kind::kConnected));
+    if (wanted) {
+      session.queue.Put(session.Event(LinkEvent::Kind::kConnected));
+    } else {
+      Close(session);
+    }
   });
 }
 
@@ -144,8 +114,11 @@ void OnConnectFailure(void* context, Failure* response) {
     Session& session = SessionOf(context);
     {
       const std::scoped_lock lock(session.mutex);
-      session.connecting = false;
+      session.pending = false;
       session.connected = false;
+      if (!std::exchange(session.connecting, false)) {
+        return;
+      }
     }
     const int answer = AnswerOf(response);
     LinkEvent event =
@@ -166,19 +139,6 @@ void OnServerDisconnect(void* context, MQTTProperties* /*properties*/, MQTTReaso
   Guarded([context, reason] {
     SessionOf(context).Lost(static_cast<int>(reason),
                             TextOf(MQTTReasonCode_toString(reason), "the broker disconnected"));
-  });
-}
-
-// Ends our own Disconnect, well or badly.
-template <class Response>
-void OnClosed(void* context, Response* /*response*/) {
-  Guarded([context] {
-    Session& session = SessionOf(context);
-    {
-      const std::scoped_lock lock(session.mutex);
-      session.disconnected = true;
-    }
-    session.closed.notify_all();
   });
 }
 
@@ -335,6 +295,8 @@ Link::Link(size_t index, LinkOptions options, Inbox& inbox) : impl_(std::make_sh
     impl_->client = nullptr;  // Connect says so
     return;
   }
+  impl_->session->client = impl_->client;
+  impl_->session->v5 = impl_->options.mqtt_version == 5;
   MQTTAsync_setCallbacks(impl_->client, impl_->session.get(), OnLost, OnMessage, nullptr);
   if (impl_->options.mqtt_version == 5) {
     MQTTAsync_setDisconnected(impl_->client, impl_->session.get(), OnServerDisconnect);
@@ -364,6 +326,9 @@ void Link::Connect() {
     }
     session.connecting = true;
     session.closing = false;
+    if (std::exchange(session.pending, true)) {
+      return;  // the one that paho is still making will do
+    }
   }
   const bool v5 = options.mqtt_version == 5;
   MQTTAsync_connectOptions connect = MQTTAsync_connectOptions_initializer;
@@ -481,22 +446,7 @@ void Link::Disconnect() {
     }
     session.connected = false;
   }
-  const bool v5 = impl_->options.mqtt_version == 5;
-  MQTTAsync_disconnectOptions options = MQTTAsync_disconnectOptions_initializer;
-  if (v5) {
-    options = MQTTAsync_disconnectOptions_initializer5;
-    options.onSuccess5 = OnClosed;
-    options.onFailure5 = OnClosed;
-  } else {
-    options.onSuccess = OnClosed;
-    options.onFailure = OnClosed;
-  }
-  options.context = &session;
-  options.timeout = 1000;
-  if (impl_->client == nullptr ||
-      MQTTAsync_disconnect(impl_->client, &options) != MQTTASYNC_SUCCESS) {
-    OnClosed<MQTTAsync_successData>(&session, nullptr);
-  }
+  Close(session);
 }
 
 }  // namespace latchkey::tools

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <thread>
 
-namespace latchkey::faults {
+namespace latchkey::testing {
 
 class Proxy {
  public:
@@ -38,4 +38,4 @@ class Proxy {
   std::thread thread_;
 };
 
-}  // namespace latchkey::faults
+}  // namespace latchkey::testing

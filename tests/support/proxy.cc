@@ -1,6 +1,6 @@
 // See proxy.h. What was in a hole when the hole closes goes on then, as a network does that comes
 // back.
-#include "tests/faults/proxy.h"
+#include "tests/support/proxy.h"
 
 #include <algorithm>
 #include <array>
@@ -19,7 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-namespace latchkey::faults {
+namespace latchkey::testing {
 
 namespace {
 
@@ -47,17 +47,18 @@ struct Lane {
   int from = -1;
   int to = -1;
   std::deque<Piece> waiting;
+  bool ended = false;  // this side is gone; what it said before still goes on
 
-  // False: this side is gone.
-  bool Read(steady_clock::time_point not_before) {
+  void Read(steady_clock::time_point not_before) {
     std::array<char, 16384> block{};
     const ssize_t count = ::recv(from, block.data(), block.size(), MSG_DONTWAIT);
     if (count > 0) {
       waiting.push_back({std::string(block.data(), static_cast<size_t>(count)), not_before});
     }
-    return count > 0 || (count < 0 && (errno == EAGAIN || errno == EINTR));
+    ended = count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR);
   }
 
+  // False: there is nothing more to do for this direction.
   bool Write(steady_clock::time_point now) {
     while (!waiting.empty() && waiting.front().not_before <= now) {
       std::string& bytes = waiting.front().bytes;
@@ -71,7 +72,7 @@ struct Lane {
       }
       waiting.pop_front();
     }
-    return true;
+    return !ended || !waiting.empty();
   }
 };
 
@@ -115,8 +116,9 @@ void Proxy::Run() {
     const Mode mode = mode_;
     std::vector<pollfd> files = {{listener_, POLLIN, 0}};
     for (const Connection& connection : connections) {
-      files.push_back({connection.up.from, POLLIN, 0});
-      files.push_back({connection.down.from, POLLIN, 0});
+      for (const Lane* lane : {&connection.up, &connection.down}) {
+        files.push_back({lane->ended ? -1 : lane->from, POLLIN, 0});
+      }
     }
     // In a hole the kernel's buffers fill, as they do when nobody answers.
     ::poll(files.data(), mode == Mode::kHole ? 0 : files.size(), kLookMs);
@@ -139,9 +141,13 @@ void Proxy::Run() {
                            : std::max(not_before, lane->waiting.back().not_before);
         }
       }
-      bool lives = (files[at].revents == 0 || each->up.Read(not_before)) &&
-                   (files[at + 1].revents == 0 || each->down.Read(not_before));
-      lives = each->up.Write(now) && each->down.Write(now) && lives;
+      if (files[at].revents != 0 && !each->up.ended) {
+        each->up.Read(not_before);
+      }
+      if (files[at + 1].revents != 0 && !each->down.ended) {
+        each->down.Read(not_before);
+      }
+      const bool lives = each->up.Write(now) && each->down.Write(now);
       each = lives ? std::next(each) : connections.erase(each);
     }
     if ((files[0].revents & POLLIN) == 0) {
@@ -165,4 +171,4 @@ void Proxy::Run() {
   }
 }
 
-}  // namespace latchkey::faults
+}  // namespace latchkey::testing

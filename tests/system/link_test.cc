@@ -1,0 +1,80 @@
+// The tools' door to paho, on a network that is slow: whoever no longer wants a connection gets
+// none, and whoever wants it again gets one.
+#include "tools/mqtt/link.h"
+
+#include <chrono>
+#include <optional>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include "tests/support/cell.h"
+#include "tests/support/proxy.h"
+
+namespace latchkey::testing {
+
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using tools::LinkEvent;
+
+struct SlowCell {
+  SlowCell() : proxy(cell.phone_port()) {
+    cell.StartBroker();
+    proxy.Set(Proxy::Mode::kDelay);  // a connection takes seconds
+    options.port = proxy.port();
+    options.ca_file = (cell.path() / "ca" / "cell.pem").string();
+    options.client_id = "slow";
+  }
+
+  // The first event within `wait`.
+  std::optional<LinkEvent::Kind> Next(Duration wait) {
+    const std::optional<LinkEvent> event = inbox.Wait(wait);
+    return event ? std::optional(event->kind) : std::nullopt;
+  }
+
+  Cell cell;
+  Proxy proxy;
+  tools::Inbox inbox;
+  tools::LinkOptions options;
+};
+
+}  // namespace
+
+TEST_CASE("link: connected again while the connection that was taken back is still being made") {
+  SlowCell s;
+  tools::Link link(0, s.options, s.inbox);
+  for (int i = 0; i < 3; ++i) {
+    link.Connect();
+    CHECK_FALSE(s.Next(milliseconds(100)).has_value());
+    link.Disconnect();
+  }
+  link.Connect();
+  // Without a token the broker refuses, which is an answer all the same.
+  CHECK(s.Next(seconds(20)) == LinkEvent::Kind::kRefused);
+  CHECK_FALSE(s.Next(milliseconds(500)).has_value());
+}
+
+TEST_CASE(
+    "link: a connection that is taken back while it is made is ended, and nobody hears of it") {
+  SlowCell s;
+  const PrivateKey key = PrivateKey::Generate();
+  const RawOptions raw = s.cell.AsPhone(key);
+  s.options.user_name = raw.user_name.value();
+  s.options.client_id = s.options.user_name + "/slow";
+  s.options.password = [raw] { return raw.password.value(); };
+  const auto log_has = [&s](const std::string& text) {
+    return s.cell.BrokerLog().find(text) != std::string::npos;
+  };
+  tools::Link link(0, s.options, s.inbox);
+  link.Connect();
+  CHECK_FALSE(s.Next(milliseconds(100)).has_value());
+  link.Disconnect();
+  CHECK(Eventually([&] { return log_has("Client " + s.options.client_id + " disconnected"); }));
+  CHECK_FALSE(s.Next(milliseconds(100)).has_value());
+  link.Connect();
+  CHECK(s.Next(seconds(20)) == LinkEvent::Kind::kConnected);
+}
+
+}  // namespace latchkey::testing

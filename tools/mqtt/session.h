@@ -1,0 +1,90 @@
+// What paho's callbacks know of a link: which connection is wanted, which there is, and what waits
+// for an answer. Under its mutex, for paho's threads and the loop's.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include <MQTTAsync.h>
+
+#include "tools/mqtt/link.h"
+#include "tools/mqtt/queue.h"
+
+namespace latchkey::tools {
+
+struct Session;
+
+// One request that waits for its answer.
+struct Request {
+  Session* session = nullptr;
+  std::string topic;   // of a publish
+  size_t filters = 0;  // of a subscribe
+  uint64_t tag = 0;    // of a publish
+};
+
+struct Session {
+  Session(Queue& q, size_t i) : queue(q), index(i) {}
+
+  LinkEvent Event(LinkEvent::Kind kind) const {
+    LinkEvent event;
+    event.link = index;
+    event.kind = kind;
+    return event;
+  }
+
+  void Lost(int reason_code, std::string text) {
+    {
+      const std::scoped_lock lock(mutex);
+      pending = false;
+      if (closing || !(connected || connecting)) {
+        return;
+      }
+      connected = false;
+      connecting = false;
+    }
+    LinkEvent event = Event(LinkEvent::Kind::kDisconnected);
+    event.reason_code = reason_code;
+    event.text = std::move(text);
+    queue.Put(std::move(event));
+  }
+
+  Request* Add(std::string topic, size_t filters, uint64_t tag) {
+    auto request = std::make_unique<Request>(Request{this, std::move(topic), filters, tag});
+    Request* const key = request.get();
+    const std::scoped_lock lock(mutex);
+    requests.emplace(key, std::move(request));
+    return key;
+  }
+
+  std::unique_ptr<Request> Take(void* key) {
+    const std::scoped_lock lock(mutex);
+    const auto found = requests.find(static_cast<Request*>(key));
+    if (found == requests.end()) {
+      return nullptr;
+    }
+    std::unique_ptr<Request> request = std::move(found->second);
+    requests.erase(found);
+    return request;
+  }
+
+  Queue& queue;
+  const size_t index;
+  std::mutex mutex;
+  std::condition_variable closed;
+  MQTTAsync client = nullptr;  // as Link::Impl has it
+  bool v5 = true;
+  bool pending = false;     // paho makes a connection, which nothing can stop
+  bool connecting = false;  // and it is wanted
+  bool connected = false;
+  bool closing = false;      // our own Disconnect: what ends now is not news
+  bool disconnected = true;  // paho has said that the connection is gone
+  std::unordered_map<const Request*, std::unique_ptr<Request>> requests;
+};
+
+}  // namespace latchkey::tools

@@ -68,7 +68,6 @@ void Car::Step(const Input& input, const Now& now, Effects& out) {
 
 void Car::On(const Start& /*input*/, Effects& out) {
   started_ = true;
-  connecting_ = true;
   board_.Set("link.radio", std::string("wired"), time_);
   board_.Set("link.software", options_.software, time_);
   board_.Set("link.values_refused", 0.0, time_);
@@ -78,7 +77,7 @@ void Car::On(const Start& /*input*/, Effects& out) {
   }
   board_.SetApps(std::move(apps), time_);
   Save(out);
-  out.push_back(Connect{});
+  Dial(out);
 }
 
 void Car::On(const Connected& /*input*/, Effects& out) {
@@ -126,6 +125,12 @@ void Car::On(const Disconnected& input, Effects& out) {
   subscribed_ = false;
   connecting_ = false;
   Retry(input.random, out);
+}
+
+void Car::Dial(Effects& out) {
+  connecting_ = true;
+  dial_by_ = now_.mono + options_.limits.dial_max;
+  out.push_back(Connect{});
 }
 
 void Car::Retry(uint64_t random, Effects& out) {
@@ -190,15 +195,20 @@ void Car::On(const StillSo& /*input*/, Effects& /*out*/) {
 void Car::On(const Tick& /*input*/, Effects& out) {
   if (retry_at_ && now_.mono >= *retry_at_) {
     retry_at_.reset();
-    connecting_ = true;
-    out.push_back(Connect{});
+    Dial(out);
+  }
+  if (connecting_ && now_.mono >= dial_by_) {
+    out.push_back(Note{"no answer to a connection: trying again"});
+    out.push_back(HangUp{});
+    connecting_ = false;
+    subscribed_ = false;
+    retry_at_ = now_.mono + options_.limits.retry_min;
   }
   if (restart_at_ && now_.mono >= *restart_at_) {
     restart_at_.reset();
     subscribed_ = false;
-    connecting_ = true;
     out.push_back(HangUp{});
-    out.push_back(Connect{});
+    Dial(out);
   }
   TellAgain(out);
   const auto offer_ends_at = desk_.ends_at();
@@ -223,6 +233,9 @@ std::optional<Instant> Car::NextDeadline() const {
   const auto sooner = [&next](Instant at) { next = next ? std::min(*next, at) : at; };
   if (restart_at_) {
     sooner(*restart_at_);
+  }
+  if (connecting_) {
+    sooner(dial_by_);
   }
   if (tell_again_at_) {
     sooner(*tell_again_at_);

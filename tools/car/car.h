@@ -40,6 +40,7 @@ struct Limits {
   size_t refused_max = 128;  // refusals remembered; the one that expires first makes room
   Duration retry_min{1000};  // first reconnect within this, then doubling
   Duration retry_max{60000};
+  Duration dial_max{60000};  // from Connect until the car is subscribed; then it hangs up
   Duration certificate_retry_first{60000};  // from the first request for a certificate
   Duration certificate_retry{3600000};      // and from then on
 };
@@ -298,6 +299,7 @@ class Car {
   void PublishDue(Effects& out);
   void Save(Effects& out);
   void Forget();
+  void Dial(Effects& out);
   void Retry(uint64_t random, Effects& out);
 
   Options options_;
@@ -326,6 +328,7 @@ class Car {
   uint64_t last_tag_ = 0;
   v1::DepartureSchedule departures_;    // as in memory
   v1::ChargeSchedule charge_schedule_;  // likewise
+  Instant dial_by_;                     // while connecting_
   std::optional<Instant> retry_at_;
   int tries_ = 0;
   std::optional<Instant> restart_at_;

@@ -73,8 +73,7 @@ void Car::Wake(Effects& out) {
   } else if (!subscribed_ && !connecting_) {
     retry_at_.reset();
     tries_ = 0;
-    connecting_ = true;
-    out.push_back(Connect{});
+    Dial(out);
   }
 }
 

@@ -97,6 +97,23 @@ TEST_CASE("car: an outcome is told in each connection until the broker has it, h
   CHECK_MESSAGE(s.Told("DONE") == 1, "the lock's, of which no memory is written since");
 }
 
+TEST_CASE("car: a connection that nobody answers is hung up and dialled again") {
+  Story s;
+  s.Gives(Disconnected{"test", 0});
+  s.Passes(kSecond);
+  const int dialled = s.connects_;
+  s.Gives(Connected{});  // and no SUBACK
+  s.Passes(kSecond * 59);
+  CHECK(s.connects_ == dialled);
+  s.Passes(kSecond * 2);
+  s.Passes(kSecond * 2);
+  CHECK(s.connects_ == dialled + 1);
+  s.Heard();
+  s.Connects();
+  s.Arrives(s.Seals(Flash(), 'a'));
+  CHECK(s.Heard().find("DONE") != std::string::npos);
+}
+
 TEST_CASE("car: many outcomes that nobody could hear are told some at a time") {
   Story s;
   s.broker_answer_ = std::nullopt;

@@ -57,22 +57,32 @@ int AnswerOf(const MQTTAsync_failureData5* response) {
                              : std::max({reason >= kFirstError ? reason : 0, response->code, 0});
 }
 
+void Start(Session& session);
+
+// Paho is done with a connection: the one that is wanted since can begin.
+void Closed(Session& session) {
+  bool start = false;
+  {
+    const std::scoped_lock lock(session.mutex);
+    session.disconnected = true;
+    start = session.connecting && !session.pending;
+    session.pending = session.pending || start;
+  }
+  session.closed.notify_all();
+  if (start) {
+    Start(session);
+  }
+}
+
 // Ends our own Disconnect, well or badly.
 template <class Response>
 void OnClosed(void* context, Response* /*response*/) {
-  Guarded([context] {
-    Session& session = SessionOf(context);
-    {
-      const std::scoped_lock lock(session.mutex);
-      session.disconnected = true;
-    }
-    session.closed.notify_all();
-  });
+  Guarded([context] { Closed(SessionOf(context)); });
 }
 
 void Close(Session& session) {
   MQTTAsync_disconnectOptions options = MQTTAsync_disconnectOptions_initializer;
-  if (session.v5) {
+  if (session.options.mqtt_version == 5) {
     options = MQTTAsync_disconnectOptions_initializer5;
     options.onSuccess5 = OnClosed;
     options.onFailure5 = OnClosed;
@@ -131,14 +141,59 @@ void OnConnectFailure(void* context, Failure* response) {
   });
 }
 
+// Session::pending is set. What comes of it is an event.
+void Start(Session& session) {
+  const LinkOptions& options = session.options;
+  const bool v5 = options.mqtt_version == 5;
+  MQTTAsync_connectOptions connect = MQTTAsync_connectOptions_initializer;
+  if (v5) {
+    connect = MQTTAsync_connectOptions_initializer5;
+    connect.cleanstart = 1;
+    connect.onSuccess5 = OnConnectSuccess;
+    connect.onFailure5 = OnConnectFailure;
+  } else {
+    connect.cleansession = 1;
+    connect.onSuccess = OnConnectSuccess;
+    connect.onFailure = OnConnectFailure;
+  }
+  connect.MQTTVersion = v5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1;
+  connect.context = &session;
+  connect.connectTimeout = kConnectTimeoutSeconds;
+  connect.keepAliveInterval = static_cast<int>(
+      std::chrono::duration_cast<std::chrono::seconds>(options.keep_alive).count());
+  if (!options.user_name.empty()) {
+    connect.username = options.user_name.c_str();
+    connect.binarypwd.data = session.password.data();
+    connect.binarypwd.len = static_cast<int>(session.password.size());
+  }
+  MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
+  tls.trustStore = options.ca_file.c_str();
+  tls.keyStore = options.certificate_file.empty() ? nullptr : options.certificate_file.c_str();
+  tls.privateKey = options.private_key_file.empty() ? nullptr : options.private_key_file.c_str();
+  tls.sslVersion = MQTT_SSL_VERSION_TLS_1_2;
+  tls.enableServerCertAuth = 1;
+  tls.verify = 1;  // the host name too
+  tls.disableDefaultTrustStore = 1;
+  connect.ssl = &tls;
+  const int started =
+      session.client == nullptr ? MQTTASYNC_FAILURE : MQTTAsync_connect(session.client, &connect);
+  if (started != MQTTASYNC_SUCCESS) {
+    session.Lost(0, "paho could not start connecting (" + std::to_string(started) + ")");
+  }
+}
+
 void OnLost(void* context, char* cause) {
-  Guarded([context, cause] { SessionOf(context).Lost(0, TextOf(cause, "connection lost")); });
+  Guarded([context, cause] {
+    SessionOf(context).Lost(0, TextOf(cause, "connection lost"));
+    Closed(SessionOf(context));
+  });
 }
 
 void OnServerDisconnect(void* context, MQTTProperties* /*properties*/, MQTTReasonCodes reason) {
   Guarded([context, reason] {
     SessionOf(context).Lost(static_cast<int>(reason),
                             TextOf(MQTTReasonCode_toString(reason), "the broker disconnected"));
+    Closed(SessionOf(context));
   });
 }
 
@@ -282,7 +337,7 @@ struct Link::Impl {
 Link::Link(size_t index, LinkOptions options, Inbox& inbox) : impl_(std::make_shared<Impl>()) {
   impl_->options = std::move(options);
   impl_->queue = inbox.impl_;
-  impl_->session = std::make_shared<Session>(inbox.impl_->queue, index);
+  impl_->session = std::make_shared<Session>(inbox.impl_->queue, index, impl_->options);
   inbox.impl_->sessions.push_back(impl_->session);
   const std::string uri =
       "ssl://" + impl_->options.host + ":" + std::to_string(impl_->options.port);
@@ -296,7 +351,6 @@ Link::Link(size_t index, LinkOptions options, Inbox& inbox) : impl_(std::make_sh
     return;
   }
   impl_->session->client = impl_->client;
-  impl_->session->v5 = impl_->options.mqtt_version == 5;
   MQTTAsync_setCallbacks(impl_->client, impl_->session.get(), OnLost, OnMessage, nullptr);
   if (impl_->options.mqtt_version == 5) {
     MQTTAsync_setDisconnected(impl_->client, impl_->session.get(), OnServerDisconnect);
@@ -317,7 +371,6 @@ Link::~Link() {
 }
 
 void Link::Connect() {
-  const LinkOptions& options = impl_->options;
   Session& session = *impl_->session;
   {
     const std::scoped_lock lock(session.mutex);
@@ -326,47 +379,13 @@ void Link::Connect() {
     }
     session.connecting = true;
     session.closing = false;
-    if (std::exchange(session.pending, true)) {
-      return;  // the one that paho is still making will do
+    session.password = session.options.password ? session.options.password() : "";
+    if (session.pending || !session.disconnected) {
+      return;  // the one that paho is still making will do; or it is still ending the last
     }
+    session.pending = true;
   }
-  const bool v5 = options.mqtt_version == 5;
-  MQTTAsync_connectOptions connect = MQTTAsync_connectOptions_initializer;
-  if (v5) {
-    connect = MQTTAsync_connectOptions_initializer5;
-    connect.cleanstart = 1;
-    connect.onSuccess5 = OnConnectSuccess;
-    connect.onFailure5 = OnConnectFailure;
-  } else {
-    connect.cleansession = 1;
-    connect.onSuccess = OnConnectSuccess;
-    connect.onFailure = OnConnectFailure;
-  }
-  connect.MQTTVersion = v5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1;
-  connect.context = &session;
-  connect.connectTimeout = kConnectTimeoutSeconds;
-  connect.keepAliveInterval = static_cast<int>(
-      std::chrono::duration_cast<std::chrono::seconds>(options.keep_alive).count());
-  const std::string password = options.password ? options.password() : "";
-  if (!options.user_name.empty()) {
-    connect.username = options.user_name.c_str();
-    connect.binarypwd.data = password.data();
-    connect.binarypwd.len = static_cast<int>(password.size());
-  }
-  MQTTAsync_SSLOptions tls = MQTTAsync_SSLOptions_initializer;
-  tls.trustStore = options.ca_file.c_str();
-  tls.keyStore = options.certificate_file.empty() ? nullptr : options.certificate_file.c_str();
-  tls.privateKey = options.private_key_file.empty() ? nullptr : options.private_key_file.c_str();
-  tls.sslVersion = MQTT_SSL_VERSION_TLS_1_2;
-  tls.enableServerCertAuth = 1;
-  tls.verify = 1;  // the host name too
-  tls.disableDefaultTrustStore = 1;
-  connect.ssl = &tls;
-  const int started =
-      impl_->client == nullptr ? MQTTASYNC_FAILURE : MQTTAsync_connect(impl_->client, &connect);
-  if (started != MQTTASYNC_SUCCESS) {
-    session.Lost(0, "paho could not start connecting (" + std::to_string(started) + ")");
-  }
+  Start(session);
 }
 
 void Link::Subscribe(const std::vector<std::string>& filters, int qos) {
@@ -441,7 +460,6 @@ void Link::Disconnect() {
     session.closing = true;
     session.connecting = false;
     if (!session.connected) {
-      session.disconnected = true;
       return;
     }
     session.connected = false;

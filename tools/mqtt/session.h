@@ -29,7 +29,7 @@ struct Request {
 };
 
 struct Session {
-  Session(Queue& q, size_t i) : queue(q), index(i) {}
+  Session(Queue& q, size_t i, LinkOptions o) : queue(q), index(i), options(std::move(o)) {}
 
   LinkEvent Event(LinkEvent::Kind kind) const {
     LinkEvent event;
@@ -75,15 +75,16 @@ struct Session {
 
   Queue& queue;
   const size_t index;
+  const LinkOptions options;
+  std::string password;  // for the connection that is wanted
   std::mutex mutex;
   std::condition_variable closed;
   MQTTAsync client = nullptr;  // as Link::Impl has it
-  bool v5 = true;
-  bool pending = false;     // paho makes a connection, which nothing can stop
-  bool connecting = false;  // and it is wanted
+  bool pending = false;        // paho makes a connection, which nothing can stop
+  bool connecting = false;     // and it is wanted
   bool connected = false;
   bool closing = false;      // our own Disconnect: what ends now is not news
-  bool disconnected = true;  // paho has said that the connection is gone
+  bool disconnected = true;  // paho is done with the last connection
   std::unordered_map<const Request*, std::unique_ptr<Request>> requests;
 };
 

@@ -216,12 +216,14 @@ std::vector<Fault> DiskFaults() {
   WorldOptions read_only =
       own_disk;  // a refusal is a fast answer: a fast load would be all of them
   read_only.load.per_second = 200;
+  WorldOptions slow;
+  slow.load.per_second = 200;
   WorldOptions slower;
   slower.load.per_second = 450;
   return {
       {.name = "disk full", .options = own_disk, .inject = FillDisk, .needs_mount = true},
       {.name = "disk read-only", .options = read_only, .inject = MakeReadOnly, .needs_mount = true},
-      {.name = "sync fails", .options = slower, .inject = FailSync},
+      {.name = "sync fails", .options = slow, .inject = FailSync},
       {.name = "sync slow", .options = {}, .inject = SlowSync},
       {.name = "power cut, log torn", .options = {}, .inject = CutPower},
       {.name = "bits flipped", .options = slower, .inject = FlipBits, .afterwards = FlipStored},

@@ -26,11 +26,11 @@ struct Tally {
   // What must not be.
   size_t lost = 0;     // held, and nobody knows an outcome
   size_t twice = 0;    // acts of one command beyond the first
-  size_t late = 0;     // acts that the car began after the expiry
+  size_t late = 0;     // acts that the car began after the expiry, see WorldOptions::late_by
   size_t unasked = 0;  // acts that nobody had asked that car for
   size_t untrue = 0;   // a final word that the car's acts belie, or two that exclude each other
   size_t open = 0;     // that a phone still waits for
-  int64_t stopped_late_ms = 0;  // of acts begun in time, the latest end after the expiry
+  int64_t stopped_late_ms = 0;  // of acts that are not late, the latest end after the expiry
 
   size_t wrongs() const { return lost + twice + late + unasked + untrue + open; }
 };

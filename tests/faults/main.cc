@@ -195,7 +195,8 @@ void PrintTable(const std::vector<Running>& rows, double seconds) {
   std::cout << rows.size() << " faults in " << static_cast<int>(seconds) << " s, " << bad
             << " failed\n"
             << "untold: never held, and nobody reachable until it had expired. LOST: held, without "
-               "an outcome. LATE: begun after its expiry. UNASKED: done by a car that nobody had "
+               "an outcome. LATE: begun after its expiry (where cars' clocks are set back: 1 s "
+               "after). UNASKED: done by a car that nobody had "
                "asked. UNTRUE: a final word that the car's acts belie. over ms: how long after its "
                "expiry an act ended that had begun before, at most. A control breaks what Latchkey "
                "rests on: there the suite must find fault.\n";

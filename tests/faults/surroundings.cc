@@ -101,6 +101,7 @@ std::vector<Fault> WorldFaults() {
   bridge_clock.bridge_clock = Clock::kFaked;
   WorldOptions cars_clock;
   cars_clock.cars_clock = Clock::kFaked;
+  cars_clock.late_by = std::chrono::seconds(1);  // from the broker's look to the car's
   return {
       {.name = "bridge's clock set", .options = bridge_clock, .inject = SetBridgeClock},
       {.name = "cars' clock set", .options = cars_clock, .inject = SetCarsClock},

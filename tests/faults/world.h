@@ -43,6 +43,10 @@ struct WorldOptions {
   Path path = Path::kDirect;
   Clock bridge_clock = Clock::kTrue;
   Clock cars_clock = Clock::kTrue;
+  // How late a car may begin. A car that slept while its clock was set back knows only that time
+  // has not gone back: that a command is alive it has from the broker, which looks when it
+  // delivers.
+  Duration late_by{0};
 };
 
 using testing::Proxy;

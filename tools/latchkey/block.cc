@@ -43,12 +43,7 @@ Result<BlockScope> ScopeOf(const BlockOptions& options) {
   }
   scope.key = *key;
   if (!options.fleet.empty()) {
-    const std::optional<FleetId> fleet = FleetId::Parse(options.fleet);
-    if (!fleet) {
-      return Fail(v1::REASON_MALFORMED,
-                  "fleet \"" + options.fleet + "\" is not 1 to 32 of a-z, 0-9 and '-'");
-    }
-    scope.fleet = *fleet;
+    LK_TRY(scope.fleet, ParseFleet(options.fleet));
   }
   if (!options.car.empty()) {
     const std::optional<CarId> car = CarId::Parse(options.car);

@@ -71,12 +71,8 @@ Result<Authority> Chosen(const Folder& folder, const CaOptions& options) {
   if (options.fleet.empty()) {
     return CellAuthority(folder);
   }
-  const std::optional<FleetId> fleet = FleetId::Parse(options.fleet);
-  if (!fleet) {
-    return Fail(v1::REASON_MALFORMED,
-                "fleet \"" + options.fleet + "\" is not 1 to 32 of a-z, 0-9 and '-'");
-  }
-  return FleetAuthority(folder, *fleet);
+  LK_TRY(const FleetId fleet, ParseFleet(options.fleet));
+  return FleetAuthority(folder, fleet);
 }
 
 Result<void> List(const Context& context, const CaOptions& options) {
@@ -206,12 +202,8 @@ Result<void> Renew(const Context& context, const CaOptions& options) {
 }
 
 Result<void> StartServing(Context& context, const CaOptions& options) {
-  const std::optional<FleetId> fleet = FleetId::Parse(options.fleet);
-  if (!fleet) {
-    return Fail(v1::REASON_MALFORMED,
-                "fleet \"" + options.fleet + "\" is not 1 to 32 of a-z, 0-9 and '-'");
-  }
-  ServeWish wish{*fleet, options.days, std::nullopt};
+  LK_TRY(const FleetId fleet, ParseFleet(options.fleet));
+  ServeWish wish{fleet, options.days, std::nullopt};
   if (!options.length.empty()) {
     LK_TRY(wish.length, ParseDuration(options.length));
   }

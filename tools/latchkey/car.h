@@ -45,10 +45,10 @@ class ParkedCar {
   Result<void> Reset(Timestamp now);
 
  private:
-  ParkedCar(std::shared_ptr<void> lock, std::filesystem::path file, car::Memory memory)
+  ParkedCar(std::shared_ptr<FileLock> lock, std::filesystem::path file, car::Memory memory)
       : lock_(std::move(lock)), file_(std::move(file)), memory_(std::move(memory)) {}
 
-  std::shared_ptr<void> lock_;
+  std::shared_ptr<FileLock> lock_;
   std::filesystem::path file_;
   car::Memory memory_;
 };

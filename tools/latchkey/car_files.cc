@@ -5,10 +5,6 @@
 #include <system_error>
 #include <utility>
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include "proto/crypto.h"
 #include "tools/ca/ca.h"
 #include "tools/latchkey/ca_inventory.h"
@@ -23,21 +19,19 @@ namespace latchkey::cli {
 namespace {
 
 constexpr size_t kPemColumns = 64;
-constexpr mode_t kOwnerOnly = 0600;
 
-Result<std::shared_ptr<void>> Lock(const std::filesystem::path& folder, const CarRef& ref) {
+Result<std::shared_ptr<FileLock>> Lock(const std::filesystem::path& folder, const CarRef& ref) {
   const std::filesystem::path file = folder / "car.lock";
-  const int descriptor = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, kOwnerOnly);
-  if (descriptor < 0) {
-    return Fail(v1::REASON_STORE_UNAVAILABLE,
-                file.string() + ": " + std::generic_category().message(errno) +
-                    ": check the folder's owner and the limit of open files");
-  }
-  std::shared_ptr<void> lock(nullptr, [descriptor](void*) { ::close(descriptor); });
-  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+  auto lock = std::make_shared<FileLock>(file, FileLock::Patience::kTry);
+  if (!lock->held() && lock->error() == EWOULDBLOCK) {
     return Fail(v1::REASON_NOT_ALLOWED,
                 "car " + ref.ToText() +
                     " runs in another process: stop that first, or type into its `car run`");
+  }
+  if (!lock->held()) {
+    return Fail(v1::REASON_STORE_UNAVAILABLE,
+                file.string() + ": " + std::generic_category().message(lock->error()) +
+                    ": check the folder's owner and the limit of open files");
   }
   return lock;
 }
@@ -75,16 +69,13 @@ std::string FleetCaDer(const Folder& folder, const FleetId& fleet) {
 }  // namespace
 
 Result<CarRef> ParseCar(const std::string& fleet, const std::string& car) {
-  const auto fleet_id = FleetId::Parse(fleet);
+  LK_TRY(const FleetId fleet_id, ParseFleet(fleet));
   const auto car_id = CarId::Parse(car);
-  if (!fleet_id) {
-    return Fail(v1::REASON_MALFORMED, "fleet \"" + fleet + "\" is not 1 to 32 of a-z, 0-9 and '-'");
-  }
   if (!car_id) {
     return Fail(v1::REASON_MALFORMED,
                 "car \"" + car + "\" is not 1 to 32 of letters, digits, '-' and '_'");
   }
-  if (*fleet_id == FleetId::Parse("bridge") || *fleet_id == FleetId::Parse("administrator")) {
+  if (fleet_id == FleetId::Parse("bridge") || fleet_id == FleetId::Parse("administrator")) {
     return Fail(v1::REASON_NOT_ALLOWED, "fleet \"" + fleet +
                                             "\" would share client ids with the cell's own "
                                             "services: choose another name");
@@ -93,7 +84,7 @@ Result<CarRef> ParseCar(const std::string& fleet, const std::string& car) {
     return Fail(v1::REASON_NOT_ALLOWED, "car \"" + car + "\" would share client ids with the " +
                                             "fleet's " + car + ": choose another name");
   }
-  return CarRef{*fleet_id, *car_id};
+  return CarRef{fleet_id, *car_id};
 }
 
 bool HasCarFiles(const Folder& folder, const CarRef& ref) {
@@ -130,7 +121,7 @@ Result<std::unique_ptr<car::CarClient>> OpenCar(const Folder& folder, const CarR
   LK_TRY(const Cell cell, folder.LoadCell());
   const std::filesystem::path path = folder.Car(ref);
   LK_TRY(car::Memory unlocked, ReadMemory(path, ref));  // says so when there is no such car
-  LK_TRY(const std::shared_ptr<void> lock, Lock(path, ref));
+  LK_TRY(const std::shared_ptr<FileLock> lock, Lock(path, ref));
   LK_TRY(car::Memory memory, ReadMemory(path, ref));
   LK_TRY(const tools::Issued issued, LoadIssued(path, "car"));
   LK_TRY(PrivateKey key, PrivateKey::FromPem(issued.private_key_pem));
@@ -166,7 +157,7 @@ Result<std::unique_ptr<car::CarClient>> OpenCar(const Folder& folder, const CarR
 Result<ParkedCar> ParkedCar::Open(const Folder& folder, const CarRef& ref) {
   const std::filesystem::path path = folder.Car(ref);
   LK_TRY(car::Memory unlocked, ReadMemory(path, ref));
-  LK_TRY(std::shared_ptr<void> lock, Lock(path, ref));
+  LK_TRY(std::shared_ptr<FileLock> lock, Lock(path, ref));
   LK_TRY(car::Memory memory, ReadMemory(path, ref));
   return ParkedCar(std::move(lock), path / "memory.bin", std::move(memory));
 }

@@ -49,10 +49,9 @@ void SayNext(const Folder& folder, const Cell& cell, const FleetId& fleet) {
 }
 
 void Init(Context& context, InitOptions options) {
-  const std::optional<FleetId> fleet = FleetId::Parse(options.fleet);
+  const Result<FleetId> fleet = ParseFleet(options.fleet);
   if (!fleet) {
-    Complain(context, {v1::REASON_MALFORMED,
-                       "fleet \"" + options.fleet + "\" is not 1 to 32 of a-z, 0-9 and '-'"});
+    Complain(context, fleet.error());
     return;
   }
   if (fleet->str() == "bridge" || fleet->str() == "administrator") {

@@ -76,14 +76,6 @@ Result<std::set<CarRef>> Everyone(const Folder& folder, const Cell& cell, const 
 
 }  // namespace
 
-Result<FleetId> ParseFleet(const std::string& text) {
-  const std::optional<FleetId> fleet = FleetId::Parse(text);
-  if (!fleet) {
-    return Fail(v1::REASON_MALFORMED, "fleet \"" + text + "\" is not 1 to 32 of a-z, 0-9 and '-'");
-  }
-  return *fleet;
-}
-
 Result<std::set<CarRef>> ChooseCars(const Folder& folder, const Cell& cell, const FleetId& fleet,
                                     const std::string& text) {
   std::set<CarRef> cars;

@@ -10,9 +10,6 @@
 
 namespace latchkey::cli {
 
-// Error REASON_MALFORMED.
-Result<FleetId> ParseFleet(const std::string& text);
-
 // "all": every car that the bridge or the data folder knows of the fleet. "@FILE": names in it, a
 // line each; else names joined by ','; "demo/" before a name is fine when it is the fleet. Errors:
 // REASON_MALFORMED (a name), REASON_NOT_ON_RING (none are known), REASON_FULL (too many),

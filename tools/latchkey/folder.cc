@@ -141,10 +141,12 @@ Result<void> Folder::SaveCell(const Cell& cell) const {
 }
 
 FileLock::FileLock(const fs::path& path, Patience patience)
-    : number_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)) {
+    : number_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)),
+      error_(number_ < 0 ? errno : 0) {
   const int how = LOCK_EX | (patience == Patience::kTry ? LOCK_NB : 0);
   while (number_ >= 0 && ::flock(number_, how) != 0) {
     if (errno != EINTR) {
+      error_ = errno;
       ::close(number_);
       number_ = -1;
     }
@@ -155,6 +157,14 @@ FileLock::~FileLock() {
   if (number_ >= 0) {
     ::close(number_);
   }
+}
+
+Result<FleetId> ParseFleet(const std::string& text) {
+  const std::optional<FleetId> fleet = FleetId::Parse(text);
+  if (!fleet) {
+    return Fail(v1::REASON_MALFORMED, "fleet \"" + text + "\" is not 1 to 32 of a-z, 0-9 and '-'");
+  }
+  return *fleet;
 }
 
 Result<std::string> ReadFile(const fs::path& path) {

@@ -65,9 +65,16 @@ class FileLock {
   // False: it cannot be made, or (kTry) another process holds it.
   bool held() const { return number_ >= 0; }
 
+  // An errno when it is not held; EWOULDBLOCK: another process holds it.
+  int error() const { return error_; }
+
  private:
   int number_;
+  int error_ = 0;
 };
+
+// A fleet as people type it. Error REASON_MALFORMED: it is no name of one.
+Result<FleetId> ParseFleet(const std::string& text);
 
 // Whole file. Error REASON_STORE_UNAVAILABLE with path and errno text.
 Result<std::string> ReadFile(const std::filesystem::path& path);

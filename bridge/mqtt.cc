@@ -23,7 +23,9 @@ namespace {
 
 constexpr Duration kStoreWait = std::chrono::seconds(5);    // for room in the intake, for a commit
 constexpr Duration kAnswerWait = std::chrono::seconds(20);  // for CONNACK and SUBACK
-constexpr Duration kCloseWait = std::chrono::milliseconds(1000);
+// Paho's receiving thread closes, when no callback holds it. A connection begun before that ends.
+constexpr Duration kCloseWait = std::chrono::seconds(15);
+constexpr Duration kQuitWait = std::chrono::seconds(1);
 constexpr Duration kIdle = std::chrono::seconds(1);
 constexpr size_t kTasksPerRound = 1000;
 constexpr size_t kInFlightMax = 500;
@@ -33,7 +35,6 @@ constexpr int kConnectTimeoutSeconds = 10;
 constexpr uint32_t kSessionExpirySeconds = 24 * 3600;
 constexpr uint16_t kReceiveMaximum = 100;
 constexpr int kFirstError = 0x80;  // MQTT 5.0 section 2.4
-
 constexpr std::array<const char*, 6> kFilters = {"lk/1/+/+/state/+",   "lk/1/+/+/presence",
                                                  "lk/1/+/+/keyring",   "lk/1/+/+/command/+",
                                                  "lk/1/+/+/receipt/+", "$SYS/broker/latchkey/#"};
@@ -268,7 +269,7 @@ void Mqtt::Impl::Run() {
     } else if ((state == State::kConnecting || state == State::kSubscribing) &&
                lasted > kAnswerWait) {
       Close();
-    } else if (state == State::kClosing && lasted > kCloseWait) {
+    } else if (state == State::kClosing && lasted > (quit ? kQuitWait : kCloseWait)) {
       intake.PutAlways(BrokerDown{});
       Down("closed without an answer");
     }

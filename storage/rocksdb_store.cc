@@ -75,6 +75,7 @@ rocksdb::DBOptions DatabaseOptions(const std::shared_ptr<rocksdb::Cache>& cache,
   options.write_buffer_manager =
       std::make_shared<rocksdb::WriteBufferManager>(kMemtableBytesMax, cache);
   options.info_log = log;
+  options.max_bgerror_resume_count = 0;  // see Recover
   return options;
 }
 
@@ -366,12 +367,10 @@ Result<void> RocksDbStore::Impl::OpenDatabase() {
   return {};
 }
 
-// After a write that failed. RocksDB goes on by itself after a full disk; after an I/O error it
-// wants to be opened again, so that what its log holds is read anew and is one thing or the other.
+// After a write that failed the store is opened again, so that what its log holds is read anew and
+// is one thing or the other. To tell RocksDB to go on instead would abort the process in Debian's
+// build: it syncs the log that has failed.
 Result<void> RocksDbStore::Impl::Recover() {
-  if (opened != nullptr && opened->database->Resume().ok()) {
-    return {};
-  }
   {
     const std::scoped_lock lock(mutex);
     if (opened.use_count() > 1) {

@@ -1,7 +1,7 @@
 // Store on RocksDB: one column family per kind of record and one, `meta`, for the schema version.
 // Commit refuses well before the disk is full and works again by itself once there is room. After
-// an I/O error the store is opened again by the next Commit, as often as it takes: what had been
-// committed durably is there, what had failed is there or not, and from then on stays so.
+// a write that failed the store is opened again by the next Commit, as often as it takes: what had
+// been committed durably is there, what had failed is there or not, and from then on stays so.
 #pragma once
 
 #include <cstdint>

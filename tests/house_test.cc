@@ -147,7 +147,8 @@ const std::vector<Door>& Doors() {
   static const std::vector<Door> doors = {
       {"^mosquitto", {"plugins/mosquitto.h", "plugins/mosquitto.cc"}},
       {"^(mqtt/|MQTTAsync|MQTTClient)", {"bridge/mqtt.cc", "tools/mqtt/"}},
-      {"^rocksdb/", {"storage/rocksdb_"}},
+      {"^rocksdb/",
+       {"storage/rocksdb_store.cc", "storage/rocksdb_log.cc", "storage/rocksdb_log.h"}},
       {"^openssl/", {"proto/crypto.cc", "proto/certificate.cc", "tools/ca/ca.cc"}},
       {"^httplib\\.h", {"bridge/http.cc", "bridge/sms_http.cc", "tools/latchkey/api.cc"}},
       {"^spdlog/", {"bridge/log.cc"}},
@@ -162,7 +163,7 @@ const std::vector<Door>& Doors() {
       {"^(thread|mutex|condition_variable|shared_mutex|future)$",
        {"bridge/queue.h", "bridge/runner.h", "bridge/runner.cc", "bridge/http.cc", "bridge/mqtt.cc",
         "bridge/main.cc", "bridge/figures.h", "bridge/sms.h", "bridge/sms.cc", "tools/mqtt/",
-        "storage/rocksdb_"}},
+        "storage/rocksdb_store.cc", "storage/rocksdb_log.cc"}},
   };
   return doors;
 }

@@ -25,7 +25,6 @@ constexpr Duration kStoreWait = std::chrono::seconds(5);    // for room in the i
 constexpr Duration kAnswerWait = std::chrono::seconds(20);  // for CONNACK and SUBACK
 // Paho's receiving thread closes, when no callback holds it. A connection begun before that ends.
 constexpr Duration kCloseWait = std::chrono::seconds(15);
-constexpr Duration kQuitWait = std::chrono::seconds(1);
 constexpr Duration kIdle = std::chrono::seconds(1);
 constexpr size_t kTasksPerRound = 1000;
 constexpr size_t kInFlightMax = 500;
@@ -269,7 +268,7 @@ void Mqtt::Impl::Run() {
     } else if ((state == State::kConnecting || state == State::kSubscribing) &&
                lasted > kAnswerWait) {
       Close();
-    } else if (state == State::kClosing && lasted > (quit ? kQuitWait : kCloseWait)) {
+    } else if (state == State::kClosing && lasted > (quit ? kIdle : kCloseWait)) {
       intake.PutAlways(BrokerDown{});
       Down("closed without an answer");
     }

@@ -79,8 +79,25 @@ struct WakeRecord {
   bool operator==(const WakeRecord&) const = default;
 };
 
+// What one group of one car said over some time, packed (latchkey/v1/history.proto).
+struct HistoryRecord {
+  CarRef ref;
+  Group group = Group::kBody;
+  Timestamp begins_at;  // received time of its first sample: chunks of a group come in this order
+  std::string payload;  // v1.HistoryChunk
+  bool operator==(const HistoryRecord&) const = default;
+};
+
+// One MQTT session of a car that has ended (latchkey/v1/session.proto).
+struct SessionRecord {
+  CarRef ref;
+  Timestamp began_at;
+  std::string payload;  // v1.Session
+  bool operator==(const SessionRecord&) const = default;
+};
+
 using Record = std::variant<StateRecord, RingRecord, PresenceRecord, CommandRecord, BlockRecord,
-                            LogRecord, WakeRecord>;
+                            LogRecord, WakeRecord, HistoryRecord, SessionRecord>;
 
 // Forgets one command.
 struct EraseCommand {
@@ -101,14 +118,46 @@ struct EraseLog {
   bool operator==(const EraseLog&) const = default;
 };
 
+// Forgets the chunks of one group of one car that begin before this.
+struct EraseHistory {
+  CarRef ref;
+  Group group = Group::kBody;
+  Timestamp before;
+  bool operator==(const EraseHistory&) const = default;
+};
+
+// Forgets the sessions of one car that began before this.
+struct EraseSessions {
+  CarRef ref;
+  Timestamp before;
+  bool operator==(const EraseSessions&) const = default;
+};
+
+// Forgets one car: every record of it but those of the log.
+struct EraseCar {
+  CarRef ref;
+  bool operator==(const EraseCar&) const = default;
+};
+
 using Change = std::variant<StateRecord, RingRecord, PresenceRecord, CommandRecord, EraseCommand,
-                            BlockRecord, EraseBlock, LogRecord, EraseLog, WakeRecord>;
+                            BlockRecord, EraseBlock, LogRecord, EraseLog, WakeRecord, HistoryRecord,
+                            EraseHistory, SessionRecord, EraseSessions, EraseCar>;
 
 // Schema version this software writes and the oldest it reads.
 inline constexpr uint32_t kSchemaVersion = 1;
 
 // Kinds of record: a column family each.
-enum class Kind : uint8_t { kState, kRing, kPresence, kCommand, kBlock, kLog, kWake };
+enum class Kind : uint8_t {
+  kState,
+  kRing,
+  kPresence,
+  kCommand,
+  kBlock,
+  kLog,
+  kWake,
+  kHistory,
+  kSession,
+};
 
 struct KeyValue {
   Kind kind = Kind::kState;

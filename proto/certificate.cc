@@ -81,7 +81,7 @@ std::optional<uint32_t> ParseGroups(std::string_view text) {
     }
     mask |= Bit(ReadPermission(*group));
   }
-  return mask;
+  return WithImplied(mask);
 }
 
 std::optional<CertificateIdentity> ParseParts(const std::vector<std::string_view>& parts) {
@@ -120,8 +120,10 @@ struct UriWriter {
 
   std::string operator()(const OperatorIdentity& staff) const {
     std::string groups;
+    const bool implied = (staff.permissions & Bit(v1::PERMISSION_READ_LOCATION)) != 0;
     for (const Group group : kGroups) {
-      if ((staff.permissions & Bit(ReadPermission(group))) != 0) {
+      const bool written = group != Group::kArea || !implied;
+      if (written && (staff.permissions & Bit(ReadPermission(group))) != 0) {
         groups += (groups.empty() ? "" : "+") + std::string(ToText(group));
       }
     }

@@ -16,7 +16,8 @@ constexpr int kPermissionEntriesMax = 32;
 constexpr uint32_t kReadAll = Bit(v1::PERMISSION_READ_BODY) | Bit(v1::PERMISSION_READ_ENERGY) |
                               Bit(v1::PERMISSION_READ_LOCATION) | Bit(v1::PERMISSION_READ_CLIMATE) |
                               Bit(v1::PERMISSION_READ_DRIVE) | Bit(v1::PERMISSION_READ_SERVICE) |
-                              Bit(v1::PERMISSION_READ_APPS) | Bit(v1::PERMISSION_READ_LINK);
+                              Bit(v1::PERMISSION_READ_APPS) | Bit(v1::PERMISSION_READ_LINK) |
+                              Bit(v1::PERMISSION_READ_AREA);
 constexpr uint32_t kDriver = kReadAll | Bit(v1::PERMISSION_OPEN) | Bit(v1::PERMISSION_SIGNAL) |
                              Bit(v1::PERMISSION_CLOSE) | Bit(v1::PERMISSION_COMFORT) |
                              Bit(v1::PERMISSION_SETTINGS);
@@ -188,6 +189,7 @@ Result<RingKey> KeyFromWire(const v1::Key& key) {
     }
     checked.permissions |= Bit(static_cast<v1::Permission>(permission));
   }
+  checked.permissions = WithImplied(checked.permissions);
   const std::optional<Timestamp> not_before = TimeFromWire(key.not_before_ms());
   const std::optional<Timestamp> not_after = TimeFromWire(key.not_after_ms());
   if (!not_before || !not_after) {
@@ -211,7 +213,10 @@ v1::Key KeyToWire(const RingKey& key) {
   v1::Key wire;
   wire.set_public_key(key.public_key);
   wire.set_role(key.role);
-  for (const v1::Permission permission : PermissionList(key.permissions)) {
+  const bool implied = (key.permissions & Bit(v1::PERMISSION_READ_LOCATION)) != 0;
+  const uint32_t written =
+      implied ? key.permissions & ~Bit(v1::PERMISSION_READ_AREA) : key.permissions;
+  for (const v1::Permission permission : PermissionList(written)) {
     wire.add_permissions(permission);
   }
   wire.set_not_before_ms(static_cast<uint64_t>(key.not_before.ms));

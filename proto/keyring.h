@@ -28,6 +28,15 @@ constexpr uint32_t Bit(v1::Permission permission) {
   return bit >= 1 && bit <= 31 && permission != v1::PERMISSION_ANY_KEY ? uint32_t{1} << bit : 0;
 }
 
+// The mask with what it implies: who may read the location may read the area. Only on a key without
+// the location is the permission for the area written down, so that software which does not know
+// it reads all other rings.
+constexpr uint32_t WithImplied(uint32_t permissions) {
+  return (permissions & Bit(v1::PERMISSION_READ_LOCATION)) == 0
+             ? permissions
+             : permissions | Bit(v1::PERMISSION_READ_AREA);
+}
+
 inline constexpr size_t kWeekWindowsMax = 14;
 inline constexpr uint16_t kWeekMinutes = 10080;
 
@@ -47,7 +56,7 @@ struct RingKey {
   KeyId id;
   std::string public_key;  // 33 bytes
   v1::Role role = v1::ROLE_UNSPECIFIED;
-  uint32_t permissions = 0;  // mask of Bit()
+  uint32_t permissions = 0;  // mask of Bit(), with what is implied
   Timestamp not_before;      // 0: always
   Timestamp not_after;       // 0: never ends
   std::string label;

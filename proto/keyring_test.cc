@@ -322,7 +322,7 @@ TEST_CASE("keyring: 32 keys with everything a key can have fit a ring") {
 
 TEST_CASE("keyring: roles get what the design gives them, and masks turn into lists and back") {
   const uint32_t owner = PermissionsOf(v1::ROLE_OWNER);
-  CHECK(PermissionList(owner).size() == 14);
+  CHECK(PermissionList(owner).size() == 15);
   CHECK(PermissionsOf(v1::ROLE_DRIVER) == (owner & ~Bit(v1::PERMISSION_KEYS)));
   CHECK(PermissionsOf(v1::ROLE_FLEET) == owner);
   const uint32_t guest = PermissionsOf(v1::ROLE_GUEST);
@@ -331,12 +331,30 @@ TEST_CASE("keyring: roles get what the design gives them, and masks turn into li
   CHECK((guest & Bit(v1::PERMISSION_READ_ENERGY)) != 0);
   CHECK(PermissionsOf(v1::ROLE_UNSPECIFIED) == 0);
   CHECK(PermissionsOf(static_cast<v1::Role>(99)) == 0);
-  CHECK(PermissionList(0xffffffffU).size() == 14);
+  CHECK(PermissionList(0xffffffffU).size() == 15);
+  CHECK((guest & Bit(v1::PERMISSION_READ_AREA)) == 0);
   uint32_t again = 0;
   for (const v1::Permission permission : PermissionList(guest)) {
     again |= Bit(permission);
   }
   CHECK(again == guest);
+}
+
+TEST_CASE("keyring: who may read the location may read the area, and the ring need not say so") {
+  constexpr uint32_t kArea = Bit(v1::PERMISSION_READ_AREA);
+  constexpr uint32_t kLocation = Bit(v1::PERMISSION_READ_LOCATION);
+  RingKey key = testing::OnRing(PrivateKey::Generate().Public(), v1::ROLE_OWNER);
+  CHECK((key.permissions & kArea) != 0);
+  const v1::Key owner = KeyToWire(key);
+  CHECK(std::count(owner.permissions().begin(), owner.permissions().end(),
+                   v1::PERMISSION_READ_AREA) == 0);
+  CHECK(KeyFromWire(owner).value().permissions == key.permissions);
+  key.permissions = kArea;
+  const v1::Key coarse = KeyToWire(key);
+  REQUIRE(coarse.permissions_size() == 1);
+  CHECK(KeyFromWire(coarse).value().permissions == kArea);
+  CHECK(WithImplied(kLocation) == (kLocation | kArea));
+  CHECK(WithImplied(kArea) == kArea);
 }
 
 }  // namespace

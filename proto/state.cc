@@ -11,6 +11,7 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/message.h>
 
+#include "proto/area.h"
 #include "proto/wire.h"
 
 namespace latchkey {
@@ -241,6 +242,14 @@ Result<void> CheckSignal(const SignalFacts& facts, const Message& signal, uint64
   return {};
 }
 
+// A text of one's own choosing could be a position.
+Result<void> CheckArea(const v1::StateGroup& state) {
+  if (state.area().has_cell() && !AreaBoundsOf(state.area().cell().value())) {
+    return Impossible("area.cell");
+  }
+  return {};
+}
+
 Result<void> CheckExtras(const v1::StateGroup& state, Group group) {
   if (state.extra_size() > kExtraSignalsMax) {
     return Malformed(group, "has more than 256 extra signals");
@@ -332,6 +341,9 @@ Result<v1::StateGroup> ParseState(std::string_view bytes, Group group) {
   }
   if (group == Group::kApps) {
     LK_CHECK(CheckApps(*state));
+  }
+  if (group == Group::kArea) {
+    LK_CHECK(CheckArea(*state));
   }
   LK_CHECK(CheckExtras(*state, group));
   return std::move(*state);

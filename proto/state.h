@@ -34,7 +34,7 @@ StateVersion VersionOf(const v1::StateGroup& state);
 // Parses bytes of topic state/{group}. Errors: REASON_TOO_LARGE, REASON_MALFORMED (does not parse,
 // group is not the topic's, observed_at_ms 0, an age above observed_at_ms, a text too long, an
 // extra signal that has a field of its own), REASON_IMPOSSIBLE_VALUE (a value out of its range:
-// NaN, latitude 91, soc 101 ...).
+// NaN, latitude 91, soc 101, an area that is no cell of proto/area.h ...).
 Result<v1::StateGroup> ParseState(std::string_view bytes, Group group);
 
 // One signal, ready to show.

@@ -65,6 +65,7 @@ constexpr std::array<GroupRow, kGroupCount> kGroupRows = {{
     {"service", v1::PERMISSION_READ_SERVICE},
     {"apps", v1::PERMISSION_READ_APPS},
     {"link", v1::PERMISSION_READ_LINK},
+    {"area", v1::PERMISSION_READ_AREA},
 }};
 
 }  // namespace

@@ -82,12 +82,22 @@ struct CommandId {
 };
 
 // The unit of permission, of retention and of update rate. Values index arrays.
-enum class Group : uint8_t { kBody, kEnergy, kLocation, kClimate, kDrive, kService, kApps, kLink };
+enum class Group : uint8_t {
+  kBody,
+  kEnergy,
+  kLocation,
+  kClimate,
+  kDrive,
+  kService,
+  kApps,
+  kLink,
+  kArea
+};
 
-inline constexpr size_t kGroupCount = 8;
+inline constexpr size_t kGroupCount = 9;
 inline constexpr std::array<Group, kGroupCount> kGroups = {
-    Group::kBody,  Group::kEnergy,  Group::kLocation, Group::kClimate,
-    Group::kDrive, Group::kService, Group::kApps,     Group::kLink};
+    Group::kBody,    Group::kEnergy, Group::kLocation, Group::kClimate, Group::kDrive,
+    Group::kService, Group::kApps,   Group::kLink,     Group::kArea};
 
 // "body", "energy", ... as in the topic.
 std::string_view ToText(Group group);

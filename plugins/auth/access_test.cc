@@ -145,6 +145,7 @@ TEST_CASE("access: every kind of principal may write and read what the table say
   const std::vector<Case> cases = {
       {"state/body", "+ccnn+nnnnnnnn", "nnn+c+++wwrnnn", {}},
       {"state/location", "+ccnn+nnnnnnnn", "nnnpc++pwwrnnn", {}},
+      {"state/area", "+ccnn+nnnnnnnn", "nnnpc++pwwrnnn", {}},
       {"presence", "nnnnnnnnnnnnnn", "nnn+c+++wwrnnn", {}},
       {"keyring", "+ccnn+nnnnnnnn", "+ccnn+++wwrnnn", w.ring},
       {"pairing/{owner}", "nnnnnn+llllnnn", "+ccnnnnnnnnnnn", {}},

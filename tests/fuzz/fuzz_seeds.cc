@@ -369,6 +369,9 @@ void States(const Corpus& corpus) {
       state.mutable_location()->mutable_latitude()->set_value(52.5);
       state.mutable_location()->mutable_longitude()->set_value(13.4);
     }
+    if (group == Group::kArea) {
+      state.mutable_area()->mutable_cell()->set_value("u281y");
+    }
     v1::ExtraSignal* extra = state.add_extra();
     extra->set_path("Vehicle.Cabin.Seat");
     extra->set_number(1);

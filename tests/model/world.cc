@@ -102,7 +102,7 @@ World::World(uint64_t seed, std::ostream* trace)
     }
     const CarRef whole{FleetId::Parse(fleet).value(), {}};
     others_.push_back(Someone(PrincipalKind::kOperator, whole));
-    others_.back().permissions = reads;
+    others_.back().permissions = WithImplied(reads);
     others_.push_back(Someone(PrincipalKind::kRegistrar, whole));
   }
   others_.push_back(Someone(PrincipalKind::kBridge));
@@ -408,6 +408,7 @@ Right World::RandomRight(uint32_t signer) {
   if (Chance(25)) {
     right.permissions |= signer & Bit(v1::PERMISSION_KEYS);
   }
+  right.permissions = WithImplied(right.permissions);
   const auto near = [this] {
     return now_ + Duration(static_cast<int64_t>(Below(4 * kDay)) - 2 * kDay);
   };

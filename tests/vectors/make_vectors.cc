@@ -654,6 +654,8 @@ v1::StateGroup StateOf(Group group) {
     v1::App* app = state.mutable_apps()->add_installed();
     app->set_app_id("com.example.radio");
     app->set_version("2.1");
+  } else if (group == Group::kArea) {
+    state.mutable_area()->mutable_cell()->set_value("u281y");
   } else {
     state.mutable_link()->mutable_radio()->set_value("LTE");
   }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "proto/area.h"
 #include "proto/state.h"
 #include "proto/topic.h"
 
@@ -15,6 +16,7 @@ namespace {
 constexpr uint64_t kSequenceBlock = 1024;  // sequences reserved by one write
 constexpr int kRefusedSuback = 0x80;       // MQTT 5.0 section 3.9.3
 constexpr int kDoublingsMax = 16;
+constexpr Duration kAreaAgain = std::chrono::minutes(15);  // said again though it is the same
 // What has expired is remembered so much longer: a command that takes it back may live so long.
 constexpr Duration kTakenBackLate{60000};
 // And so long when its outcome is not told: nobody waits longer for it.
@@ -177,6 +179,30 @@ void Car::On(const Observe& input, Effects& /*out*/) {
   if (group) {
     board_.SetSource(*group, input.source);
   }
+  if (group == Group::kLocation) {
+    ObserveArea(input.source);
+  }
+}
+
+// The cell of a place whose two numbers were observed together, when it is another than before or
+// has not been said for a while.
+void Car::ObserveArea(std::string_view source) {
+  const auto latitude = board_.Find("location.latitude");
+  const auto longitude = board_.Find("location.longitude");
+  const auto observed_at = board_.ObservedAt("location.latitude");
+  if (!latitude || !longitude || observed_at != board_.ObservedAt("location.longitude")) {
+    return;
+  }
+  const std::string cell = AreaOf(std::get<double>(*latitude), std::get<double>(*longitude));
+  const auto held = board_.Find("area.cell");
+  const auto held_at = board_.ObservedAt("area.cell");
+  const bool same = held && std::get<std::string>(*held) == cell;
+  if (cell.empty() || (same && *observed_at < *held_at + kAreaAgain && !area_hidden_)) {
+    return;
+  }
+  board_.Set("area.cell", cell, *observed_at);
+  board_.SetSource(Group::kArea, source);
+  area_hidden_ = memory_.privacy;
 }
 
 void Car::On(const ValuesRefused& input, Effects& /*out*/) {
@@ -279,7 +305,7 @@ void Car::PublishRing(Effects& out) {
 void Car::PublishGroup(Group group, Effects& out) {
   GroupClock& clock = groups_[static_cast<size_t>(group)];
   clock.next_at = now_.mono + options_.limits.publish_interval_min;
-  if (group == Group::kLocation && memory_.privacy) {
+  if ((group == Group::kLocation || group == Group::kArea) && memory_.privacy) {
     board_.Build(group, 0);  // taken note of, told to nobody
     return;
   }
@@ -296,24 +322,31 @@ void Car::PublishGroup(Group group, Effects& out) {
       Send{{StateTopic(options_.ref, group), state->SerializeAsString(), 1, Retain::kYes, 0}});
 }
 
-// The group with no signal in it: what broker and bridge keep of the place is no longer known. Said
-// once, and not with each change, which would tell that the car moves.
+// The groups with no signal in them: what broker and bridge keep of the place is no longer known.
+// Said once, and not with each change, which would tell that the car moves.
 void Car::HideLocation(Effects& out) {
+  area_hidden_ = true;
   if (!subscribed_) {
     return;
   }
-  GroupClock& clock = groups_[static_cast<size_t>(Group::kLocation)];
-  ++clock.sequence;
-  ++counters_.published;
-  if (clock.sequence >= memory_.sequence_ceiling) {
-    Save(out);
+  for (const Group group : {Group::kLocation, Group::kArea}) {
+    GroupClock& clock = groups_[static_cast<size_t>(group)];
+    ++clock.sequence;
+    ++counters_.published;
+    if (clock.sequence >= memory_.sequence_ceiling) {
+      Save(out);
+    }
+    v1::StateGroup state;
+    state.set_observed_at_ms(static_cast<uint64_t>(time_.ms));
+    state.set_sequence(clock.sequence);
+    if (group == Group::kLocation) {
+      state.mutable_location();
+    } else {
+      state.mutable_area();
+    }
+    out.push_back(
+        Send{{StateTopic(options_.ref, group), state.SerializeAsString(), 1, Retain::kYes, 0}});
   }
-  v1::StateGroup state;
-  state.set_observed_at_ms(static_cast<uint64_t>(time_.ms));
-  state.set_sequence(clock.sequence);
-  state.mutable_location();
-  out.push_back(Send{
-      {StateTopic(options_.ref, Group::kLocation), state.SerializeAsString(), 1, Retain::kYes, 0}});
 }
 
 void Car::PublishAll(Effects& out) {

@@ -291,6 +291,7 @@ class Car {
 
   // State, ring, memory.
   void CountRefusedValues(uint64_t count);
+  void ObserveArea(std::string_view source);
   void Put(std::string_view signal, double value);
   void PublishRing(Effects& out);
   void PublishGroup(Group group, Effects& out);
@@ -337,6 +338,7 @@ class Car {
   int told_again_ = 0;
   std::optional<Certificate> certificate_;  // nullopt: the one given does not parse
   std::optional<Instant> asked_next_at_;    // for a certificate
+  bool area_hidden_ = false;                // the area on the board is one that nobody was told
   bool certificate_lane_ = false;           // the broker lets the car hear its registrar
   std::array<GroupClock, kGroupCount> groups_;
 };

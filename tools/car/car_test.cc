@@ -215,9 +215,39 @@ TEST_CASE("car: a group is published at most once a second, and location not at 
   s.Heard();
   s.Arrives(s.Seals(privacy, 'p'));
   // What was said of the place before is taken back, once.
-  CHECK(s.Heard() == "write DELIVERED act:privacy_mode on write location DONE ");
+  CHECK(s.Heard() == "write DELIVERED act:privacy_mode on write location area DONE ");
   s.Gives(Observe{"location.latitude", 48.0, s.now_.wall, ""});
   CHECK(s.Heard() == "");
+}
+
+TEST_CASE("car: the area is published when its cell changes or was not said for long") {
+  Story s;
+  s.Passes(kSecond * 2);
+  s.Heard();
+  const auto drive_to = [&s](double latitude, double longitude) {
+    s.Gives(Observe{"location.latitude", latitude, s.now_.wall, ""});
+    s.Gives(Observe{"location.longitude", longitude, s.now_.wall, ""});
+    s.Passes(kSecond * 2);
+    return s.Heard();
+  };
+  CHECK(drive_to(48.1374, 11.5755).find("area") != std::string::npos);
+  CHECK(std::get<std::string>(s.car_->board().Find("area.cell").value()) == "u281y");
+  CHECK(drive_to(48.1380, 11.5760).find("area") == std::string::npos);
+  CHECK(drive_to(52.5200, 13.4050).find("area") != std::string::npos);
+  s.Passes(std::chrono::minutes(20));
+  s.Heard();
+  CHECK(drive_to(52.5201, 13.4051).find("area") != std::string::npos);
+  CHECK(drive_to(52.5202, 13.4052).find("area") == std::string::npos);
+  // After privacy mode the same cell is told anew.
+  v1::Command privacy;
+  privacy.mutable_privacy_mode()->set_enabled(true);
+  s.Arrives(s.Seals(privacy, 'p'));
+  s.Heard();
+  CHECK(drive_to(52.5203, 13.4053).find("area") == std::string::npos);
+  privacy.mutable_privacy_mode()->set_enabled(false);
+  s.Arrives(s.Seals(privacy, 'q'));
+  s.Heard();
+  CHECK(drive_to(52.5204, 13.4054).find("area") != std::string::npos);
 }
 
 TEST_CASE("car: memory comes back as it was stored") {

@@ -97,14 +97,24 @@ Verdict SignalBoard::Set(std::string_view signal, const SignalValue& value, Time
   return Verdict::Allow();
 }
 
-std::optional<SignalValue> SignalBoard::Find(std::string_view signal) const {
+const SignalBoard::Signal* SignalBoard::Held(std::string_view signal) const {
   const auto name = Split(signal);
   if (!name) {
-    return std::nullopt;
+    return nullptr;
   }
   const GroupBoard& board = groups_[static_cast<size_t>(name->group)];
   const auto held = board.signals.find(name->field);
-  return held == board.signals.end() ? std::nullopt : std::optional(held->second.value);
+  return held == board.signals.end() ? nullptr : &held->second;
+}
+
+std::optional<SignalValue> SignalBoard::Find(std::string_view signal) const {
+  const Signal* held = Held(signal);
+  return held == nullptr ? std::nullopt : std::optional(held->value);
+}
+
+std::optional<Timestamp> SignalBoard::ObservedAt(std::string_view signal) const {
+  const Signal* held = Held(signal);
+  return held == nullptr ? std::nullopt : std::optional(held->observed_at);
 }
 
 void SignalBoard::SetApps(std::map<std::string, App> apps, Timestamp observed_at) {

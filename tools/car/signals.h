@@ -31,6 +31,9 @@ class SignalBoard {
   // The last value; nullopt: never observed.
   std::optional<SignalValue> Find(std::string_view signal) const;
 
+  // When it was observed; nullopt: never.
+  std::optional<Timestamp> ObservedAt(std::string_view signal) const;
+
   // All apps of the dashboard, by id; replaces the list.
   struct App {
     std::string version;
@@ -57,6 +60,9 @@ class SignalBoard {
     SignalValue value;
     Timestamp observed_at;
   };
+
+  // nullptr: never observed.
+  const Signal* Held(std::string_view signal) const;
 
   struct GroupBoard {
     std::map<std::string, Signal, std::less<>> signals;  // by field name

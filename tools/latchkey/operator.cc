@@ -47,6 +47,7 @@ Result<OperatorIdentity> IdentityOf(const AddOptions& options) {
     }
     identity.permissions |= Bit(ReadPermission(*group));
   }
+  identity.permissions = WithImplied(identity.permissions);
   return identity;
 }
 

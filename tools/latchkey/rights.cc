@@ -136,7 +136,7 @@ void AddRightsOptions(CLI::App& command, RightsWish& wish) {
   command
       .add_option("--sees", wish.sees,
                   "State groups, instead of the role's: body,energy,location,climate,drive,"
-                  "service,apps,link, all or none")
+                  "service,apps,link,area, all or none")
       ->delimiter(',')
       ->allow_extra_args(false);
   command.add_option("--from", wish.from, "Valid from: 2h, 3d, 2026-12-01T08:00, or now");
@@ -197,6 +197,7 @@ Result<RingKey> Apply(const RightsWish& wish, RingKey key, const Now& now, int u
     LK_TRY(const uint32_t mask, ParseWords(wish.sees, Readings(), "--sees"));
     key.permissions = (key.permissions & ~MaskOf(Readings())) | mask;
   }
+  key.permissions = WithImplied(key.permissions);
   LK_CHECK(ApplyTimes(wish, key, now.wall, utc_offset_minutes));
   if (wish.label) {
     key.label = *wish.label;

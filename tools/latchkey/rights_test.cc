@@ -89,14 +89,14 @@ TEST_CASE("rights: options make the key, anything else is refused with what ther
 
 TEST_CASE("rights: what no option names stays as it is") {
   RingKey key = Guest();
-  key.permissions = Bit(v1::PERMISSION_OPEN) | Bit(v1::PERMISSION_READ_LOCATION);
+  key.permissions = WithImplied(Bit(v1::PERMISSION_OPEN) | Bit(v1::PERMISSION_READ_LOCATION));
   key.not_after = testing::kNow + std::chrono::hours(5);
   key.week = {{480, 1080}};
   CHECK(Apply({}, key, kAt, 60).value() == key);
   RightsWish wish;
   wish.may = {"signal"};
   const RingKey narrowed = Apply(wish, key, kAt, 60).value();
-  CHECK(RightsText(narrowed.permissions) == "may signal; sees location");
+  CHECK(RightsText(narrowed.permissions) == "may signal; sees location, area");
   CHECK(narrowed.not_after == key.not_after);
   CHECK(narrowed.week == key.week);
   wish.until = "never";

@@ -92,11 +92,18 @@ void MemoryStore::Apply(const Put& put, Families& families) {
   Family& family = families.at(static_cast<size_t>(put.kind));
   if (put.value) {
     family.insert_or_assign(put.key, *put.value);
-  } else if (put.through) {
-    family.erase(family.begin(), family.upper_bound(put.key));
+  } else if (put.end) {
+    const auto begin = family.lower_bound(put.key);
+    const auto end = family.lower_bound(*put.end);
+    family.erase(begin, put.key < *put.end ? end : begin);
   } else {
     family.erase(put.key);
   }
+}
+
+void MemoryStore::Take(Put put) {
+  pending_.push_back(std::move(put));
+  Apply(pending_.back(), live_);
 }
 
 Result<void> MemoryStore::Commit(std::span<const Change> changes, Durability durability) {
@@ -107,16 +114,17 @@ Result<void> MemoryStore::Commit(std::span<const Change> changes, Durability dur
           [this](const auto& one) {
             using One = std::decay_t<decltype(one)>;
             if constexpr (std::is_same_v<One, EraseCommand>) {
-              pending_.push_back({Kind::kCommand, EncodeKey(one), std::nullopt, false});
+              Take({Kind::kCommand, EncodeKey(one), std::nullopt, std::nullopt});
             } else if constexpr (std::is_same_v<One, EraseBlock>) {
-              pending_.push_back({Kind::kBlock, EncodeKey(one), std::nullopt, false});
-            } else if constexpr (std::is_same_v<One, EraseLog>) {
-              pending_.push_back({Kind::kLog, LogKey(one.through), std::nullopt, true});
+              Take({Kind::kBlock, EncodeKey(one), std::nullopt, std::nullopt});
+            } else if constexpr (kErasesRanges<One>) {
+              for (KeyRange& range : RangesOf(one)) {
+                Take({range.kind, std::move(range.begin), std::nullopt, std::move(range.end)});
+              }
             } else {
               KeyValue bytes = Encode(one);
-              pending_.push_back({bytes.kind, std::move(bytes.key), std::move(bytes.value), false});
+              Take({bytes.kind, std::move(bytes.key), std::move(bytes.value), std::nullopt});
             }
-            Apply(pending_.back(), live_);
           },
           change);
     }
@@ -145,8 +153,7 @@ void MemoryStore::Crash() {
 
 void MemoryStore::PutRaw(const KeyValue& raw) {
   const Hold hold(busy_);
-  pending_.push_back({raw.kind, raw.key, raw.value, false});
-  Apply(pending_.back(), live_);
+  Take({raw.kind, raw.key, raw.value, std::nullopt});
 }
 
 }  // namespace latchkey::storage

@@ -14,13 +14,11 @@
 
 namespace latchkey::storage {
 
-inline constexpr size_t kKindCount = 7;
-
 // Not copyable. Thread rule: as Store; Crash and PutRaw from the writer's thread.
 class MemoryStore final : public Store {
  public:
   using Family = std::map<std::string, std::string>;
-  using Families = std::array<Family, kKindCount>;
+  using Families = std::array<Family, kKinds.size()>;
 
   MemoryStore() = default;
   MemoryStore(const MemoryStore&) = delete;
@@ -40,10 +38,11 @@ class MemoryStore final : public Store {
     Kind kind = Kind::kState;
     std::string key;
     std::optional<std::string> value;  // nullopt: erase
-    bool through = false;              // erase all keys up to and with this one
+    std::optional<std::string> end;    // erase from `key` up to but without this
   };
 
   static void Apply(const Put& put, Families& families);
+  void Take(Put put);
 
   mutable std::atomic_flag busy_;  // held while live_ is changed or copied
   Families live_;

@@ -3,11 +3,12 @@
 // over kind, key and value: a flipped bit, or a value under another's key, is found and not served.
 #include "storage/records.h"
 
-#include <array>
 #include <cstddef>
 #include <optional>
 #include <string_view>
 #include <utility>
+
+#include "storage/bytes.h"
 
 namespace latchkey::storage {
 
@@ -17,38 +18,7 @@ constexpr char kFormat = 1;
 constexpr size_t kLaneBytes = 22;
 constexpr size_t kChecksumBytes = 4;
 constexpr size_t kSequenceBytes = 8;
-
-constexpr std::array<uint32_t, 256> MakeCrcTable() {
-  std::array<uint32_t, 256> table{};
-  for (uint32_t i = 0; i < table.size(); ++i) {
-    uint32_t value = i;
-    for (int bit = 0; bit < 8; ++bit) {
-      value = (value & 1U) != 0 ? (value >> 1) ^ 0x82f63b78U : value >> 1;
-    }
-    table[i] = value;
-  }
-  return table;
-}
-
-constexpr std::array<uint32_t, 256> kCrcTable = MakeCrcTable();
-
-uint32_t Crc32c(uint32_t crc, std::string_view bytes) {
-  crc = ~crc;
-  for (const char byte : bytes) {
-    crc = (crc >> 8) ^ kCrcTable[(crc ^ static_cast<uint8_t>(byte)) & 0xffU];
-  }
-  return ~crc;
-}
-
-void PutNumber(std::string& out, uint64_t value, size_t bytes) {
-  for (size_t i = bytes; i > 0; --i) {
-    out.push_back(static_cast<char>((value >> (8 * (i - 1))) & 0xffU));
-  }
-}
-
-void PutTime(std::string& out, Timestamp time) {
-  PutNumber(out, static_cast<uint64_t>(time.ms), 8);
-}
+constexpr size_t kTimeBytes = 8;
 
 std::string Checksum(Kind kind, std::string_view key, std::string_view body) {
   std::string header(1, static_cast<char>(kind));
@@ -58,40 +28,6 @@ std::string Checksum(Kind kind, std::string_view key, std::string_view body) {
   PutNumber(out, crc, kChecksumBytes);
   return out;
 }
-
-// Takes fixed pieces off the front; once something is missing, everything after is too.
-class Cursor {
- public:
-  explicit Cursor(std::string_view bytes) : rest_(bytes) {}
-
-  std::string_view Take(size_t count) {
-    if (rest_.size() < count) {
-      ok_ = false;
-      return {};
-    }
-    const std::string_view piece = rest_.substr(0, count);
-    rest_.remove_prefix(count);
-    return piece;
-  }
-
-  uint64_t Number(size_t bytes) {
-    uint64_t value = 0;
-    for (const char byte : Take(bytes)) {
-      value = value << 8 | static_cast<uint8_t>(byte);
-    }
-    return value;
-  }
-
-  Timestamp Time() { return Timestamp{static_cast<int64_t>(Number(8))}; }
-
-  std::string Rest() { return std::string(std::exchange(rest_, {})); }
-
-  bool ok() const { return ok_; }
-
- private:
-  std::string_view rest_;
-  bool ok_ = true;
-};
 
 // The two names and what follows them.
 struct ParsedKey {
@@ -210,6 +146,57 @@ KeyValue EncodeBlock(const BlockRecord& record) {
   return Sealed(Kind::kBlock, BlockKey(block.scope), std::move(body));
 }
 
+// Times in keys are from 1970 on, so that their bytes are in their order.
+std::string TimeKey(Timestamp time) {
+  LK_ASSERT(time.ms >= 0);
+  std::string key;
+  PutTime(key, time);
+  return key;
+}
+
+std::optional<Timestamp> ParseTimeKey(std::string_view key) {
+  Cursor cursor(key);
+  const Timestamp time = cursor.Time();
+  return key.size() == kTimeBytes && time.ms >= 0 ? std::optional(time) : std::nullopt;
+}
+
+std::string HistoryPrefix(const CarRef& ref, Group group) {
+  std::string prefix = KeyPrefix(ref) + std::string(ToText(group));
+  prefix.push_back('\0');
+  return prefix;
+}
+
+KeyValue EncodeHistory(const HistoryRecord& record) {
+  return Sealed(Kind::kHistory, HistoryPrefix(record.ref, record.group) + TimeKey(record.begins_at),
+                std::string(1, kFormat) + record.payload);
+}
+
+KeyValue EncodeSession(const SessionRecord& record) {
+  return Sealed(Kind::kSession, KeyPrefix(record.ref) + TimeKey(record.began_at),
+                std::string(1, kFormat) + record.payload);
+}
+
+std::optional<Record> DecodeHistory(const ParsedKey& key, Cursor& cursor) {
+  const size_t group_end = key.suffix.find('\0');
+  if (group_end == std::string_view::npos) {
+    return std::nullopt;
+  }
+  const std::optional<Group> group = ParseGroup(key.suffix.substr(0, group_end));
+  const std::optional<Timestamp> begins_at = ParseTimeKey(key.suffix.substr(group_end + 1));
+  if (!group || !begins_at) {
+    return std::nullopt;
+  }
+  return HistoryRecord{key.ref, *group, *begins_at, cursor.Rest()};
+}
+
+std::optional<Record> DecodeSession(const ParsedKey& key, Cursor& cursor) {
+  const std::optional<Timestamp> began_at = ParseTimeKey(key.suffix);
+  if (!began_at) {
+    return std::nullopt;
+  }
+  return SessionRecord{key.ref, *began_at, cursor.Rest()};
+}
+
 std::optional<Record> DecodeState(const ParsedKey& key, Cursor& cursor) {
   const std::optional<Group> group = ParseGroup(key.suffix);
   if (!group) {
@@ -312,6 +299,8 @@ bool IsKeyOf(Kind kind, std::string_view key) {
     case Kind::kPresence:
     case Kind::kCommand:
     case Kind::kWake:
+    case Kind::kHistory:
+    case Kind::kSession:
       return ParseKey(key).has_value();
     case Kind::kBlock:
       return ParseBlockKey(key).has_value();
@@ -345,6 +334,10 @@ std::optional<Record> DecodeBody(Kind kind, std::string_view bytes, Cursor& curs
       return DecodeCommand(key, cursor);
     case Kind::kWake:
       return DecodeWake(key, cursor);
+    case Kind::kHistory:
+      return DecodeHistory(key, cursor);
+    case Kind::kSession:
+      return DecodeSession(key, cursor);
     case Kind::kBlock:
     case Kind::kLog:
       break;
@@ -373,6 +366,12 @@ KeyValue Encode(const Record& record) {
   if (const auto* wake = std::get_if<WakeRecord>(&record)) {
     return EncodeWake(*wake);
   }
+  if (const auto* history = std::get_if<HistoryRecord>(&record)) {
+    return EncodeHistory(*history);
+  }
+  if (const auto* session = std::get_if<SessionRecord>(&record)) {
+    return EncodeSession(*session);
+  }
   return EncodeCommand(std::get<CommandRecord>(record));
 }
 
@@ -382,6 +381,40 @@ std::string EncodeKey(const EraseCommand& erase) {
 
 std::string EncodeKey(const EraseBlock& erase) {
   return BlockKey(erase.scope);
+}
+
+std::vector<KeyRange> RangesOf(const EraseLog& erase) {
+  // The end of a range is left out of it.
+  return {{Kind::kLog, LogKey(1),
+           erase.through == ~uint64_t{0} ? std::string(kSequenceBytes + 1, '\xff')
+                                         : LogKey(erase.through + 1)}};
+}
+
+std::vector<KeyRange> RangesOf(const EraseHistory& erase) {
+  const std::string prefix = HistoryPrefix(erase.ref, erase.group);
+  return {{Kind::kHistory, prefix + TimeKey({0}), prefix + TimeKey(erase.before)}};
+}
+
+std::vector<KeyRange> RangesOf(const EraseSessions& erase) {
+  const std::string prefix = KeyPrefix(erase.ref);
+  return {{Kind::kSession, prefix + TimeKey({0}), prefix + TimeKey(erase.before)}};
+}
+
+std::vector<KeyRange> RangesOf(const EraseCar& erase) {
+  const std::string begin = KeyPrefix(erase.ref);
+  std::vector<KeyRange> ranges;
+  for (const Kind kind : kKinds) {
+    if (kind != Kind::kLog) {
+      ranges.push_back({kind, begin, AfterPrefix(begin)});
+    }
+  }
+  return ranges;
+}
+
+std::string AfterPrefix(std::string prefix) {
+  LK_ASSERT(!prefix.empty() && prefix.back() == '\0');
+  prefix.back() = '\1';
+  return prefix;
 }
 
 std::string LogKey(uint64_t sequence) {

@@ -2,10 +2,12 @@
 // grammar.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
@@ -143,6 +145,12 @@ using Change = std::variant<StateRecord, RingRecord, PresenceRecord, CommandReco
                             BlockRecord, EraseBlock, LogRecord, EraseLog, WakeRecord, HistoryRecord,
                             EraseHistory, SessionRecord, EraseSessions, EraseCar>;
 
+// True of a change that forgets ranges of keys (RangesOf).
+template <class One>
+inline constexpr bool kErasesRanges =
+    std::is_same_v<One, EraseLog> || std::is_same_v<One, EraseHistory> ||
+    std::is_same_v<One, EraseSessions> || std::is_same_v<One, EraseCar>;
+
 // Schema version this software writes and the oldest it reads.
 inline constexpr uint32_t kSchemaVersion = 1;
 
@@ -159,10 +167,21 @@ enum class Kind : uint8_t {
   kSession,
 };
 
+inline constexpr std::array<Kind, 9> kKinds = {Kind::kState,   Kind::kRing,    Kind::kPresence,
+                                               Kind::kCommand, Kind::kBlock,   Kind::kLog,
+                                               Kind::kWake,    Kind::kHistory, Kind::kSession};
+
 struct KeyValue {
   Kind kind = Kind::kState;
   std::string key;
   std::string value;
+};
+
+// Keys of a kind from `begin` up to but without `end`.
+struct KeyRange {
+  Kind kind = Kind::kState;
+  std::string begin;
+  std::string end;
 };
 
 // Bytes of a record, and back. Error REASON_MALFORMED: not what Encode writes (bad version byte,
@@ -170,11 +189,18 @@ struct KeyValue {
 KeyValue Encode(const Record& record);
 std::string EncodeKey(const EraseCommand& erase);
 std::string EncodeKey(const EraseBlock& erase);
+// What these forget, a kind at most once. Times that begin before 1970 are a fault of ours.
+std::vector<KeyRange> RangesOf(const EraseLog& erase);
+std::vector<KeyRange> RangesOf(const EraseHistory& erase);
+std::vector<KeyRange> RangesOf(const EraseSessions& erase);
+std::vector<KeyRange> RangesOf(const EraseCar& erase);
 // Key of a log record, and its sequence again; nullopt: it is no such key.
 std::string LogKey(uint64_t sequence);
 std::optional<uint64_t> ParseLogKey(std::string_view key);
 Result<Record> Decode(Kind kind, std::string_view key, std::string_view value);
 // Prefix of all keys of a car within a kind: nothing of another car begins with it.
 std::string KeyPrefix(const CarRef& ref);
+// The first key after all that begin with this prefix, which ends in 00.
+std::string AfterPrefix(std::string prefix);
 
 }  // namespace latchkey::storage

@@ -52,7 +52,9 @@ std::vector<Record> OneOfEach() {
           BlockRecord{owners},
           BlockRecord{everywhere},
           LogRecord{1, "r"},
-          wake};
+          wake,
+          HistoryRecord{ref, Group::kEnergy, time, "h"},
+          SessionRecord{ref, time, "s"}};
 }
 
 // A block record with a checksum that fits and whatever bytes.
@@ -107,7 +109,9 @@ TEST_CASE("records: the bytes are those of storage/README.md") {
         "00006162636465666768696a6b6c6d6e6f70717273747541 "
         "010000018bcfe5680001020031639aef\n"
         "0000000000000001 01722529e0db\n"
-        "64656d6f006361722d3100 010000018bcfe56800000000020000018bcfe65260a9c173fb\n");
+        "64656d6f006361722d3100 010000018bcfe56800000000020000018bcfe65260a9c173fb\n"
+        "64656d6f006361722d3100656e65726779000000018bcfe56800 016812cded16\n"
+        "64656d6f006361722d31000000018bcfe56800 017318a920a6\n");
 }
 
 TEST_CASE("records: a flipped bit anywhere in key or value, and a value cut short, are found") {
@@ -166,6 +170,43 @@ TEST_CASE("records: a key of the log is a sequence from 1, in order of bytes") {
   CHECK_FALSE(ParseLogKey(std::string(8, '\0')).has_value());
   CHECK_FALSE(ParseLogKey(std::string(7, '\1')).has_value());
   CHECK_FALSE(ParseLogKey(std::string(9, '\1')).has_value());
+}
+
+TEST_CASE("records: a key of history ends in its group and a time from 1970 on") {
+  const CarRef ref = Ref("demo", "car-1");
+  const KeyValue bytes = Encode(HistoryRecord{ref, Group::kBody, {5}, "h"});
+  const std::string prefix = KeyPrefix(ref);
+  const std::string zero(1, '\0');
+  for (const std::string& suffix :
+       {std::string("body"), "body" + zero, "body" + zero + std::string(7, '\1'),
+        "body" + zero + std::string(8, '\xff'), "bodies" + zero + std::string(8, '\1')}) {
+    CHECK_FALSE(Decode(Kind::kHistory, prefix + suffix, bytes.value).has_value());
+    CHECK_FALSE(Decode(Kind::kSession, prefix + suffix, bytes.value).has_value());
+  }
+  CHECK(Encode(HistoryRecord{ref, Group::kBody, {255}, ""}).key <
+        Encode(HistoryRecord{ref, Group::kBody, {256}, ""}).key);
+}
+
+TEST_CASE("records: what a change forgets is of its car, its kind and before its time") {
+  const CarRef ref = Ref("a", "b");
+  const std::string key = Encode(HistoryRecord{ref, Group::kBody, {5}, ""}).key;
+  const auto in = [](const KeyRange& range, const std::string& one) {
+    return range.begin <= one && one < range.end;
+  };
+  CHECK(in(RangesOf(EraseHistory{ref, Group::kBody, {6}}).front(), key));
+  CHECK_FALSE(in(RangesOf(EraseHistory{ref, Group::kBody, {5}}).front(), key));
+  CHECK_FALSE(in(RangesOf(EraseHistory{ref, Group::kDrive, {6}}).front(), key));
+  CHECK_FALSE(in(RangesOf(EraseHistory{Ref("a", "b-1"), Group::kBody, {6}}).front(), key));
+  CHECK(in(RangesOf(EraseLog{~uint64_t{0}}).front(), LogKey(~uint64_t{0})));
+  const std::vector<KeyRange> all = RangesOf(EraseCar{ref});
+  CHECK(all.size() == kKinds.size() - 1);
+  for (const KeyRange& range : all) {
+    CHECK(range.kind != Kind::kLog);
+    CHECK(in(range, key));
+    CHECK(in(range, KeyPrefix(ref)));
+    CHECK_FALSE(in(range, KeyPrefix(Ref("a", "b-1"))));
+    CHECK_FALSE(in(range, KeyPrefix(Ref("a", "bc"))));
+  }
 }
 
 TEST_CASE("records: no key of one car begins with the prefix of another") {

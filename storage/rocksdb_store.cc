@@ -19,11 +19,11 @@
 #include <rocksdb/db.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/table.h>
-#include <rocksdb/write_batch.h>
 #include <rocksdb/write_buffer_manager.h>
 #include <sys/statvfs.h>
 
 #include "storage/log_scan.h"
+#include "storage/rocksdb_batch.h"
 #include "storage/rocksdb_log.h"
 
 namespace latchkey::storage {
@@ -32,9 +32,9 @@ namespace {
 
 constexpr std::string_view kVersionKey = "schema_version";
 // By Kind, then meta.
-constexpr std::array<const char*, 8> kFamilies = {"state", "ring", "presence", "command",
-                                                  "block", "log",  "wake",     "meta"};
-constexpr size_t kMeta = 7;
+constexpr std::array<const char*, kKinds.size() + 1> kFamilies = {
+    "state", "ring", "presence", "command", "block", "log", "wake", "history", "session", "meta"};
+constexpr size_t kMeta = kKinds.size();
 constexpr size_t kCacheBytes = size_t{32} << 20;
 constexpr size_t kMemtableBytesMax = size_t{64} << 20;
 constexpr size_t kMemtableBytes = size_t{8} << 20;
@@ -230,8 +230,7 @@ class RocksDbReader final : public Reader {
     options.fill_cache = ref.has_value();
     if (ref) {
       begin = KeyPrefix(*ref);
-      end = begin;
-      end.back() = '\x01';  // the prefix ends in 00
+      end = AfterPrefix(begin);
       end_slice = end;
       options.iterate_upper_bound = &end_slice;
     }
@@ -425,31 +424,16 @@ Result<void> RocksDbStore::Commit(std::span<const Change> changes, Durability du
     LK_CHECK(impl_->Recover());
   }
   const Opened& opened = *impl_->opened;
-  rocksdb::WriteBatch batch;
+  RocksDbBatch batch(*opened.database, [&](Kind kind) { return opened.Family(kind); });
   for (const Change& change : changes) {
-    const rocksdb::Status status = std::visit(
-        [&](const auto& one) {
-          using One = std::decay_t<decltype(one)>;
-          if constexpr (std::is_same_v<One, EraseCommand>) {
-            return batch.Delete(opened.Family(Kind::kCommand), EncodeKey(one));
-          } else if constexpr (std::is_same_v<One, EraseBlock>) {
-            return batch.Delete(opened.Family(Kind::kBlock), EncodeKey(one));
-          } else if constexpr (std::is_same_v<One, EraseLog>) {
-            // The end of a range is left out of it.
-            return batch.DeleteRange(opened.Family(Kind::kLog), LogKey(1), LogKey(one.through + 1));
-          } else {
-            const KeyValue bytes = Encode(one);
-            return batch.Put(opened.Family(bytes.kind), bytes.key, bytes.value);
-          }
-        },
-        change);
+    const rocksdb::Status status = batch.Add(change);
     if (!status.ok()) {
       return Unavailable("a batch could not be put together: " + status.ToString());
     }
   }
   rocksdb::WriteOptions options;
   options.sync = durability == Durability::kDurable;
-  const rocksdb::Status status = opened.database->Write(options, &batch);
+  const rocksdb::Status status = opened.database->Write(options, &batch.batch());
   impl_->failed = !status.ok();
   if (!status.ok()) {
     return Unavailable("writing to the store " + impl_->path + " failed: " + status.ToString() +

@@ -335,6 +335,26 @@ TEST_CASE("rocksdb store: one made before there was a log opens and takes it") {
   CHECK(Read(*store, Kind::kWake).good == 1);
 }
 
+TEST_CASE("rocksdb store: one made before there was history opens and takes it") {
+  const Folder folder;
+  {
+    const auto store = Open(folder.Options());
+    REQUIRE(store->Commit(std::vector<Change>{State(Group::kBody)}, Durability::kDurable));
+  }
+  DropBehind(folder.Options().path, "history");
+  DropBehind(folder.Options().path, "session");
+  {
+    const auto store = Open(folder.Options());
+    CHECK(Read(*store, Kind::kState).good == 1);
+    REQUIRE(store->Commit(std::vector<Change>{HistoryRecord{Ref(), Group::kBody, {1}, "h"},
+                                              SessionRecord{Ref(), {1}, "s"}},
+                          Durability::kDurable));
+  }
+  const auto store = Open(folder.Options());
+  CHECK(Read(*store, Kind::kHistory).good == 1);
+  CHECK(Read(*store, Kind::kSession).good == 1);
+}
+
 TEST_CASE("rocksdb store: a damaged last record of the log does not hide the one before it") {
   const Folder folder;
   {

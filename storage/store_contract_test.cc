@@ -131,6 +131,13 @@ std::string Shown(const Record& record) {
   if (const auto* wake = std::get_if<WakeRecord>(&record)) {
     return wake->ref.ToText() + " woken " + std::to_string(wake->count);
   }
+  if (const auto* history = std::get_if<HistoryRecord>(&record)) {
+    return history->ref.ToText() + "/" + std::string(ToText(history->group)) + " from " +
+           std::to_string(history->begins_at.ms) + " " + history->payload;
+  }
+  if (const auto* session = std::get_if<SessionRecord>(&record)) {
+    return session->ref.ToText() + " since " + std::to_string(session->began_at.ms);
+  }
   if (const auto* log = std::get_if<LogRecord>(&record)) {
     return std::to_string(log->sequence) + " " + log->payload;
   }
@@ -266,6 +273,85 @@ TEST_CASE("store: how often a car was woken is kept per car") {
     engine->Restart();
     CHECK(Read(engine->store(), Kind::kWake) == "f/a woken 2; f/b woken 5; ");
     CHECK(Read(engine->store(), Kind::kWake, Ref("f", "b")) == "f/b woken 5; ");
+  }
+}
+
+TEST_CASE("store: history is in order of time per group, and its oldest is forgotten") {
+  for (const auto& engine : Engines()) {
+    const CarRef ref = Ref("f", "a");
+    const CarRef other = Ref("f", "ab");
+    const auto chunk = [](const CarRef& car, Group group, int64_t at, std::string payload) {
+      return HistoryRecord{car, group, {at}, std::move(payload)};
+    };
+    REQUIRE(engine->store().Commit(
+        std::vector<Change>{chunk(ref, Group::kBody, 300, "c"), chunk(ref, Group::kBody, 255, "a"),
+                            chunk(ref, Group::kBody, 256, "b"), chunk(ref, Group::kDrive, 1, "d"),
+                            chunk(other, Group::kBody, 2, "e"), chunk(ref, Group::kBody, 300, "C")},
+        Durability::kSoon));
+    CHECK(Read(engine->store(), Kind::kHistory, ref) ==
+          "f/a/body from 255 a; f/a/body from 256 b; f/a/body from 300 C; f/a/drive from 1 d; ");
+    // Of one commit: what it puts first it forgets, what it puts afterwards it keeps.
+    REQUIRE(engine->store().Commit(std::vector<Change>{chunk(ref, Group::kBody, 299, "x"),
+                                                       EraseHistory{ref, Group::kBody, {300}},
+                                                       chunk(ref, Group::kBody, 100, "late")},
+                                   Durability::kDurable));
+    engine->Restart();
+    CHECK(Read(engine->store(), Kind::kHistory) ==
+          "f/a/body from 100 late; f/a/body from 300 C; f/a/drive from 1 d; f/ab/body from 2 e; ");
+    REQUIRE(engine->store().Commit(std::vector<Change>{EraseHistory{ref, Group::kBody, {0}}},
+                                   Durability::kSoon));
+    CHECK(Read(engine->store(), Kind::kHistory, other) == "f/ab/body from 2 e; ");
+  }
+}
+
+TEST_CASE("store: sessions are in order of time per car, and the oldest are forgotten") {
+  for (const auto& engine : Engines()) {
+    const auto session = [](std::string_view car, int64_t at) {
+      return SessionRecord{Ref("f", car), {at}, "s"};
+    };
+    REQUIRE(engine->store().Commit(
+        std::vector<Change>{session("a", 256), session("a", 255), session("b", 1)},
+        Durability::kDurable));
+    engine->Restart();
+    CHECK(Read(engine->store(), Kind::kSession) == "f/a since 255; f/a since 256; f/b since 1; ");
+    REQUIRE(engine->store().Commit(std::vector<Change>{EraseSessions{Ref("f", "a"), {256}}},
+                                   Durability::kDurable));
+    engine->Restart();
+    CHECK(Read(engine->store(), Kind::kSession) == "f/a since 256; f/b since 1; ");
+  }
+}
+
+TEST_CASE("store: a car that is erased leaves nothing but the log, and no other car is touched") {
+  constexpr std::string_view kKey = "abcdefghijklmnopqrstuA";
+  for (const auto& engine : Engines()) {
+    std::vector<Change> changes = {Blocked(kKey, "f", "", 1), LogRecord{1, "log"}};
+    for (const std::string_view car : {"a", "a-1", "ab"}) {
+      const CarRef ref = Ref("f", car);
+      const std::vector<Change> of_car = {State(ref, Group::kBody, "s"),
+                                          RingRecord{ref, 1, {5}, "r"},
+                                          PresenceRecord{ref, {5}, "p"},
+                                          Held(ref, 'x', 1),
+                                          Blocked(kKey, "f", car, 2),
+                                          WakeRecord{ref, {1}, 1, {1}},
+                                          HistoryRecord{ref, Group::kBody, {1}, "h"},
+                                          SessionRecord{ref, {1}, "s"}};
+      changes.insert(changes.end(), of_car.begin(), of_car.end());
+    }
+    REQUIRE(engine->store().Commit(changes, Durability::kSoon));
+    REQUIRE(engine->store().Commit(
+        std::vector<Change>{HistoryRecord{Ref("f", "a"), Group::kBody, {2}, "h"},
+                            EraseCar{Ref("f", "a")}},
+        Durability::kDurable));
+    engine->Restart();
+    for (const Kind kind : kKinds) {
+      if (kind != Kind::kLog) {
+        CHECK(Read(engine->store(), kind, Ref("f", "a")) == "");
+        CHECK(Read(engine->store(), kind, Ref("f", "a-1")) != "");
+        CHECK(Read(engine->store(), kind, Ref("f", "ab")) != "");
+      }
+    }
+    CHECK(ReadLog(engine->store(), 0) == "1 log; last 1 log");
+    CHECK(Read(engine->store(), Kind::kBlock).find("@f/ 1") != std::string::npos);
   }
 }
 

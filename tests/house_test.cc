@@ -148,7 +148,8 @@ const std::vector<Door>& Doors() {
       {"^mosquitto", {"plugins/mosquitto.h", "plugins/mosquitto.cc"}},
       {"^(mqtt/|MQTTAsync|MQTTClient)", {"bridge/mqtt.cc", "tools/mqtt/"}},
       {"^rocksdb/",
-       {"storage/rocksdb_store.cc", "storage/rocksdb_log.cc", "storage/rocksdb_log.h"}},
+       {"storage/rocksdb_store.cc", "storage/rocksdb_batch.cc", "storage/rocksdb_batch.h",
+        "storage/rocksdb_log.cc", "storage/rocksdb_log.h"}},
       {"^openssl/", {"proto/crypto.cc", "proto/certificate.cc", "tools/ca/ca.cc"}},
       {"^httplib\\.h", {"bridge/http.cc", "bridge/sms_http.cc", "tools/latchkey/api.cc"}},
       {"^spdlog/", {"bridge/log.cc"}},
@@ -194,7 +195,8 @@ bool IsPure(const std::string& path) {
       "(identity|directory|access|sessions|control|events|taps|teller)\\.|plugins/"
       "rate\\.|"
       "plugins/guard/(check|limits)\\.|"
-      "bridge/core/|storage/records\\.|tools/car/(?!car_mqtt)|tools/phone/|tools/fleet/drive)");
+      "bridge/core/|storage/(records|bytes)\\.|tools/car/(?!car_mqtt)|tools/phone/|tools/fleet/"
+      "drive)");
   return IsCode(path) && !IsTest(path) && std::regex_search(path, pure);
 }
 

@@ -222,6 +222,8 @@ void Bridge::Load(const storage::Record& record) {
                  [&](const storage::BlockRecord& block) { impl_->denials.Load(block); },
                  [](const storage::LogRecord&) {},
                  [&](const storage::WakeRecord& wake) { impl_->outbox.Load(wake); },
+                 [](const storage::HistoryRecord&) {},
+                 [](const storage::SessionRecord&) {},
              },
              record);
 }

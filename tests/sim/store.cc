@@ -26,6 +26,16 @@ std::string BlockText(const BlockScope& scope) {
   return scope.key.str() + "/" + scope.fleet.str() + "/" + scope.car.str();
 }
 
+// Times as LogKey writes numbers: in their order.
+std::string HistoryText(const CarRef& ref, Group group, Timestamp begins_at) {
+  return CarKey(ref) + std::string(ToText(group)) + "/" +
+         storage::LogKey(static_cast<uint64_t>(begins_at.ms) + 1);
+}
+
+std::string SessionText(const CarRef& ref, Timestamp began_at) {
+  return CarKey(ref) + storage::LogKey(static_cast<uint64_t>(began_at.ms) + 1);
+}
+
 tl::unexpected<Error> Unavailable(const char* why) {
   return Fail(v1::REASON_STORE_UNAVAILABLE, why);
 }
@@ -53,6 +63,14 @@ struct Place {
   std::string operator()(const storage::LogRecord& one) const {
     return storage::LogKey(one.sequence);
   }
+
+  std::string operator()(const storage::HistoryRecord& one) const {
+    return HistoryText(one.ref, one.group, one.begins_at);
+  }
+
+  std::string operator()(const storage::SessionRecord& one) const {
+    return SessionText(one.ref, one.began_at);
+  }
 };
 
 template <class Record>
@@ -69,6 +87,10 @@ constexpr Kind KindOf() {
     return Kind::kBlock;
   } else if constexpr (std::is_same_v<Record, storage::LogRecord>) {
     return Kind::kLog;
+  } else if constexpr (std::is_same_v<Record, storage::HistoryRecord>) {
+    return Kind::kHistory;
+  } else if constexpr (std::is_same_v<Record, storage::SessionRecord>) {
+    return Kind::kSession;
   } else {
     return Kind::kWake;
   }
@@ -157,6 +179,34 @@ void SimStore::Erase(Kind kind, const std::string& key, Undo& undo) {
   }
 }
 
+void SimStore::EraseRange(Kind kind, const std::string& begin, const std::string& end, Undo& undo) {
+  const Records& family = FamilyOf(kind);
+  for (auto at = family.lower_bound(begin); at != family.end() && at->first < end;
+       at = family.lower_bound(begin)) {
+    Erase(kind, std::string(at->first), undo);
+  }
+}
+
+void SimStore::EraseCar(const CarRef& ref, Undo& undo) {
+  const std::string begin = CarKey(ref);
+  const std::string end = begin.substr(0, begin.size() - 1) + static_cast<char>('/' + 1);
+  for (const Kind kind : storage::kKinds) {
+    if (kind != Kind::kLog && kind != Kind::kBlock) {
+      EraseRange(kind, begin, end, undo);
+    }
+  }
+  std::vector<std::string> blocks;
+  for (const auto& [key, record] : Of(Kind::kBlock)) {
+    const BlockScope& scope = std::get<storage::BlockRecord>(record).block.scope;
+    if (scope.fleet == ref.fleet && scope.car == ref.car) {
+      blocks.push_back(key);
+    }
+  }
+  for (const std::string& key : blocks) {
+    Erase(Kind::kBlock, key, undo);
+  }
+}
+
 void SimStore::Apply(const Batch& batch) {
   Undo undo;
   for (const Change& change : batch) {
@@ -168,11 +218,15 @@ void SimStore::Apply(const Batch& batch) {
           } else if constexpr (std::is_same_v<One, storage::EraseBlock>) {
             Erase(Kind::kBlock, BlockText(one.scope), undo);
           } else if constexpr (std::is_same_v<One, storage::EraseLog>) {
-            const Records& log = FamilyOf(Kind::kLog);
-            const std::string last = storage::LogKey(one.through);
-            while (!log.empty() && log.begin()->first <= last) {
-              Erase(Kind::kLog, std::string(log.begin()->first), undo);
-            }
+            EraseRange(Kind::kLog, storage::LogKey(1), storage::LogKey(one.through + 1), undo);
+          } else if constexpr (std::is_same_v<One, storage::EraseHistory>) {
+            EraseRange(Kind::kHistory, HistoryText(one.ref, one.group, {0}),
+                       HistoryText(one.ref, one.group, one.before), undo);
+          } else if constexpr (std::is_same_v<One, storage::EraseSessions>) {
+            EraseRange(Kind::kSession, SessionText(one.ref, {0}), SessionText(one.ref, one.before),
+                       undo);
+          } else if constexpr (std::is_same_v<One, storage::EraseCar>) {
+            EraseCar(one.ref, undo);
           } else {
             Put(KindOf<One>(), Place{}(one), one, undo);
           }

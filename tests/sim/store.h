@@ -104,10 +104,13 @@ class SimStore final : public storage::Store {
   void Apply(const Batch& batch);
   void Put(storage::Kind kind, const std::string& key, storage::Record record, Undo& undo);
   void Erase(storage::Kind kind, const std::string& key, Undo& undo);
+  // Keys from `begin` up to but without `end`.
+  void EraseRange(storage::Kind kind, const std::string& begin, const std::string& end, Undo& undo);
+  void EraseCar(const CarRef& ref, Undo& undo);
 
   Awaits& awaits_;
-  std::array<Records, 7> live_;  // by Kind
-  std::vector<Undo> unsynced_;   // a power cut can take these back, the last first
+  std::array<Records, storage::kKinds.size()> live_;  // by Kind
+  std::vector<Undo> unsynced_;  // a power cut can take these back, the last first
   std::optional<Batch> limbo_;
 };
 

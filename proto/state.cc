@@ -376,6 +376,14 @@ std::vector<SignalRow> SignalsOf(const v1::StateGroup& state) {
   return rows;
 }
 
+std::vector<std::string> SignalNames(Group group) {
+  std::vector<std::string> names;
+  for (const SignalFacts& facts : SignalsOfGroup(group)) {
+    names.push_back(facts.name);
+  }
+  return names;
+}
+
 std::string ValueText(const SignalRow& row) {
   if (const auto* flag = std::get_if<bool>(&row.value)) {
     return *flag ? "yes" : "no";

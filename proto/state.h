@@ -48,6 +48,8 @@ struct SignalRow {
 
 // All signals of a group in field order.
 std::vector<SignalRow> SignalsOf(const v1::StateGroup& state);
+// Names of all signals of a group that have a field of their own ("energy.soc"), in field order.
+std::vector<std::string> SignalNames(Group group);
 // The value as people read it, without unit: "87.5", "yes", "LTE".
 std::string ValueText(const SignalRow& row);
 

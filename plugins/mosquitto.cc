@@ -4,6 +4,7 @@
 // must DEFER (or later plugins never see it).
 #include "plugins/mosquitto.h"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <utility>
@@ -118,9 +119,11 @@ int OnBasicAuth(int /*event*/, void* event_data, void* user_data) {
     request.certificate = TakeX509Der(mosquitto_client_certificate(event->client));
     request.user_name = OptionalView(event->username);
     request.password = OptionalView(event->password);
+    request.keep_alive_s =
+        static_cast<uint32_t>(std::max(0, mosquitto_client_keepalive(event->client)));
     const SignInAnswer answer = plugin.SignIn(request, now);
     if (!answer.verdict.allowed()) {
-      return MOSQ_ERR_AUTH;
+      return answer.refused_by == RefusedBy::kHangingUp ? MOSQ_ERR_CONN_REFUSED : MOSQ_ERR_AUTH;
     }
     if (!answer.user_name.empty() &&
         mosquitto_set_username(event->client, answer.user_name.c_str()) != MOSQ_ERR_SUCCESS) {

@@ -56,11 +56,18 @@ struct SignInRequest {
   std::optional<std::string> certificate;  // DER; present when the listener asked for one
   std::optional<std::string_view> user_name;
   std::optional<std::string_view> password;
+  uint32_t keep_alive_s = 0;  // as the client asked; 0: none
 };
+
+// How a refusal is told. Mosquitto 2.0 leaves a plugin no code for "server busy": a client that is
+// to try again is hung up on without an answer, which every library takes as a lost connection,
+// while "not authorized" makes some give up.
+enum class RefusedBy : uint8_t { kNotAuthorized, kHangingUp };
 
 struct SignInAnswer {
   Verdict verdict = Verdict::Refuse(v1::REASON_NOT_ALLOWED);
   std::string user_name;  // what the client is called from here on; empty: as it said
+  RefusedBy refused_by = RefusedBy::kNotAuthorized;
 };
 
 struct AccessRequest {

@@ -32,6 +32,8 @@ std::string_view ToText(At at) {
       return "ring_file";
     case At::kControl:
       return "control";
+    case At::kAdmit:
+      return "admit";
   }
   return "unknown";
 }

@@ -25,12 +25,13 @@ enum class At : uint8_t {
   kMessage,
   kRing,
   kRingFile,
-  kControl
+  kControl,
+  kAdmit
 };
 
-inline constexpr size_t kAtCount = 8;
+inline constexpr size_t kAtCount = 9;
 
-// "connect", "subscribe", "read", "write", "message", "ring", "ring_file", "control".
+// "connect", "subscribe", "read", "write", "message", "ring", "ring_file", "control", "admit".
 std::string_view ToText(At at);
 
 inline constexpr int kRefusalLinesPerSecondMax = 20;

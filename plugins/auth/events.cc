@@ -81,6 +81,8 @@ std::string_view ToText(EventKind kind) {
       return "tap_refused";
     case EventKind::kAccessRefused:
       return "access_refused";
+    case EventKind::kStorm:
+      return "storm";
   }
   return "unknown";
 }
@@ -119,6 +121,13 @@ std::optional<Publish> EventBook::Note(const Event& event, const Now& now) {
   SetWho(entry, event);
   entry.set_reason(event.reason);
   entry.set_note(NoteOf(event));
+  return Said(entry);
+}
+
+Publish EventBook::Storm(std::string_view text, const Now& now) {
+  v1::LogEntry entry = Begin(EventKind::kStorm, now);
+  entry.set_reason(v1::REASON_FULL);
+  entry.set_note(Plain(text, kEventNoteBytesMax));
   return Said(entry);
 }
 

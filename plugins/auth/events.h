@@ -20,11 +20,11 @@
 namespace latchkey::auth {
 
 // Values index arrays.
-enum class EventKind : uint8_t { kSignInRefused, kTap, kTapRefused, kAccessRefused };
+enum class EventKind : uint8_t { kSignInRefused, kTap, kTapRefused, kAccessRefused, kStorm };
 
-inline constexpr size_t kEventKindCount = 4;
+inline constexpr size_t kEventKindCount = 5;
 
-// As LogEntry.event: "sign_in_refused", "tap", "tap_refused", "access_refused".
+// As LogEntry.event: "sign_in_refused", "tap", "tap_refused", "access_refused", "storm".
 std::string_view ToText(EventKind kind);
 
 inline constexpr int kEventsPerSecondMax = 20;
@@ -53,6 +53,8 @@ class EventBook {
  public:
   // The message that says it; nullopt: left out and counted.
   std::optional<Publish> Note(const Event& event, const Now& now);
+  // The begin or end of a reconnect storm, in words: of the broker itself, so never left out.
+  static Publish Storm(std::string_view text, const Now& now);
   // One message for each kind of which some were left out since the last call.
   std::vector<Publish> TakeLeftOut(const Now& now);
 

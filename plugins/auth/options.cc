@@ -7,9 +7,26 @@
 
 namespace latchkey::auth {
 
+namespace {
+
+// Empty: `rate` stays as it is.
+Result<void> TakeRate(const std::string& name, const std::string& text, Rate& rate) {
+  if (!text.empty()) {
+    const Result<Rate> read = ParseRate(text);
+    if (!read) {
+      return Fail(read.error().reason, "plugin_opt_" + name + ": " + read.error().text);
+    }
+    rate = *read;
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<Options> ReadOptions(const std::vector<broker::Option>& given) {
   Options options;
   std::string rate;
+  std::string admit;
 
   struct Known {
     std::string_view key;
@@ -17,12 +34,13 @@ Result<Options> ReadOptions(const std::vector<broker::Option>& given) {
     bool needed;
   };
 
-  const std::array<Known, 6> known = {{{"cell", &options.trust.cell, true},
+  const std::array<Known, 7> known = {{{"cell", &options.trust.cell, true},
                                        {"cell_ca", &options.trust.cell_ca, true},
                                        {"cell_crl", &options.trust.cell_crl, false},
                                        {"fleet_ca_dir", &options.trust.fleet_ca_dir, true},
                                        {"ring_file", &options.ring_file, true},
-                                       {"rate_sign_in", &rate, false}}};
+                                       {"rate_sign_in", &rate, false},
+                                       {"admit_rate", &admit, false}}};
   for (const broker::Option& option : given) {
     const auto* const row = std::find_if(known.begin(), known.end(),
                                          [&](const Known& k) { return k.key == option.key; });
@@ -30,7 +48,7 @@ Result<Options> ReadOptions(const std::vector<broker::Option>& given) {
       return Fail(v1::REASON_MALFORMED,
                   "plugin_opt_" + option.key +
                       " is not an option of latchkey_auth; it has cell, cell_ca, cell_crl, "
-                      "fleet_ca_dir, ring_file, rate_sign_in");
+                      "fleet_ca_dir, ring_file, rate_sign_in, admit_rate");
     }
     *row->value = option.value;
   }
@@ -40,13 +58,8 @@ Result<Options> ReadOptions(const std::vector<broker::Option>& given) {
                   "plugin_opt_" + std::string(row.key) + " is missing or empty: set it");
     }
   }
-  if (!rate.empty()) {
-    const Result<Rate> read = ParseRate(rate);
-    if (!read) {
-      return Fail(read.error().reason, "plugin_opt_rate_sign_in: " + read.error().text);
-    }
-    options.rate_sign_in = *read;
-  }
+  LK_CHECK(TakeRate("rate_sign_in", rate, options.rate_sign_in));
+  LK_CHECK(TakeRate("admit_rate", admit, options.admit_rate));
   return options;
 }
 

@@ -23,6 +23,7 @@ TEST_CASE("options: the needed ones are enough, and the others have defaults") {
   CHECK(options->trust.cell_crl.empty());
   CHECK(options->ring_file == "/rings");
   CHECK(options->rate_sign_in == Rate{5, 200});
+  CHECK(options->admit_rate.unlimited());
 }
 
 TEST_CASE("options: each needed one is missed, and empty is missing") {
@@ -48,6 +49,10 @@ TEST_CASE("options: unknown ones and rates that are none are errors") {
   given.back().value = "off";
   CHECK(ReadOptions(given)->rate_sign_in.unlimited());
   given.back().value = "fast";
+  CHECK(Said(ReadOptions(given)) == "REASON_MALFORMED");
+  given.back() = {"admit_rate", "200:2000"};
+  CHECK(ReadOptions(given)->admit_rate == Rate{200, 2000});
+  given.back().value = "200";
   CHECK(Said(ReadOptions(given)) == "REASON_MALFORMED");
   given.back() = {"rate_signin", "1:2"};
   CHECK(Said(ReadOptions(given)) == "REASON_MALFORMED");

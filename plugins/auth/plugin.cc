@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "plugins/auth/access.h"
+#include "plugins/auth/admission.h"
 #include "plugins/auth/control.h"
 #include "plugins/auth/directory.h"
 #include "plugins/auth/identity.h"
@@ -33,6 +34,7 @@ using broker::Level;
 
 constexpr Duration kTellEvery = std::chrono::seconds(10);
 constexpr Duration kLookEvery = std::chrono::seconds(2);
+constexpr Duration kTellAdmissionEvery = std::chrono::seconds(2);
 constexpr size_t kOfflinePerTick = 500;
 constexpr size_t kRingsPerTick = 20;
 constexpr size_t kAddressesMax = 20'000;
@@ -53,8 +55,10 @@ class AuthPlugin : public broker::Plugin {
         teller_(broker),
         sessions_(now.wall),
         failed_sign_ins_(options.rate_sign_in, kAddressesMax),
+        admission_(options.admit_rate),
         told_at_(now.mono),
-        looked_at_(now.mono) {}
+        looked_at_(now.mono),
+        admission_told_at_(now.mono) {}
 
   // Whom the cell believes, from its files. Error: what was in force stays.
   Result<void> TakeTrust(Now now);
@@ -80,6 +84,7 @@ class AuthPlugin : public broker::Plugin {
   Judged JudgeRing(std::string_view signed_ring);
   Judged JudgeBlock(std::string_view record);
   Result<Principal> Identify(const broker::SignInRequest& request, Now now);
+  void TellAdmission(Now now);
   void FindWaitingRings(const Trust& before);
   void Remember(std::string_view signed_ring, const Applied& applied, Now now);
   bool Save(RecordKind kind, std::string_view content, const std::string& what, Now now);
@@ -95,12 +100,14 @@ class AuthPlugin : public broker::Plugin {
   Directory directory_;
   Sessions sessions_;
   RateLimiter failed_sign_ins_;  // by RateName of the address
+  Admission admission_;
   std::unique_ptr<RingFile> ring_file_;
   std::vector<CarRef> offline_at_start_;       // presence not yet published
   std::deque<std::string> waiting_rings_;      // from the file, not yet verified
   std::vector<std::string> believed_no_more_;  // client ids to disconnect at the next Tick
   Instant told_at_;
   Instant looked_at_;
+  Instant admission_told_at_;
 };
 
 Result<void> AuthPlugin::TakeTrust(Now now) {
@@ -152,6 +159,10 @@ void AuthPlugin::FindWaitingRings(const Trust& before) {
 }
 
 Judged AuthPlugin::JudgeRing(std::string_view signed_ring) {
+  if (IsErasedMark(signed_ring)) {
+    const std::optional<CarRef> erased = directory_.ForgetMarked(signed_ring);
+    return erased ? Judged{Fate::kNewest, erased->ToText()} : Judged{Fate::kDropped, {}};
+  }
   const Result<FleetId> fleet = FleetOfKeyRing(signed_ring);
   if (fleet && trust_.FindFleetCa(fleet->str()) == nullptr) {
     broker_.Log(Level::kWarning, "latchkey ring_file fleet=" + fleet->str() +
@@ -238,6 +249,15 @@ Result<Principal> AuthPlugin::Identify(const broker::SignInRequest& request, Now
 }
 
 broker::SignInAnswer AuthPlugin::SignIn(const broker::SignInRequest& request, Now now) {
+  // SIGHUP asks again for every connection.
+  const Session* known = sessions_.Find(request.client.connection);
+  const bool inside = known != nullptr && known->client_id == request.client.id;
+  const std::optional<Crowd> crowd =
+      inside ? std::nullopt : CrowdOf(request.client.id, request.certificate.has_value());
+  if (crowd && !admission_.Ask(*crowd, now)) {
+    teller_.Refuse({At::kAdmit, v1::REASON_FULL, request.client.id, {}, "admit_rate"}, now);
+    return {Verdict::Refuse(v1::REASON_FULL), {}, broker::RefusedBy::kHangingUp};
+  }
   const Result<Principal> principal = Identify(request, now);
   if (!principal) {
     const Error& error = principal.error();
@@ -247,10 +267,14 @@ broker::SignInAnswer AuthPlugin::SignIn(const broker::SignInRequest& request, No
                          now);
     return {Verdict::Refuse(error.reason), {}};
   }
+  if (crowd) {
+    admission_.Entered(*crowd, now);
+  }
   std::string name = principal->ToText();
-  teller_.Say(sessions_.Begin(request.client.connection,
-                              Session{*principal, std::string(request.client.id), now.wall},
-                              request.client.address));
+  teller_.Say(sessions_.Begin(
+      request.client.connection,
+      Session{*principal, std::string(request.client.id), now.wall, now.mono, request.keep_alive_s},
+      request.client.address));
   // A phone's user name is its key id; SIGHUP needs it again to check the token. A client with a
   // certificate gets a name, for SIGHUP disconnects those without.
   return {Verdict::Allow(),
@@ -274,6 +298,13 @@ Verdict AuthPlugin::CheckAccess(const broker::AccessRequest& request, Now now) {
           ? Verdict::Refuse(v1::REASON_NOT_ALLOWED)
           : auth::CheckAccess(*principal, {AccessOf(request.at), request.topic, request.payload},
                               directory_, now.wall);
+  if (session != nullptr && session->principal.kind == PrincipalKind::kCar) {
+    if (request.at == At::kWrite) {
+      sessions_.Heard(request.client.connection, request.payload.size(), now.mono);
+    } else if (request.at == At::kRead && verdict.allowed()) {
+      sessions_.Gave(request.client.connection, request.payload.size());
+    }
+  }
   teller_.Judged(request, principal, verdict, now);
   return verdict;
 }
@@ -282,6 +313,12 @@ Verdict AuthPlugin::CheckMessage(const broker::MessageRequest& request, Now now)
   const std::optional<Topic> topic = ParseTopic(request.topic);
   if (!topic || topic->kind != TopicKind::kKeyRing) {
     return Verdict::Allow();  // what it may carry is guard's to say
+  }
+  if (request.payload.empty()) {  // the bridge has the car erased
+    const Place place{topic->fleet, topic->car};
+    Kick(sessions_.ClientsOf(directory_.Forget(place)), "its car was erased");
+    Save(RecordKind::kRing, ErasedMark(place), "an erased car", now);
+    return Verdict::Allow();
   }
   Error error;
   if (request.retain != Retain::kYes) {
@@ -330,6 +367,7 @@ bool AuthPlugin::Save(RecordKind kind, std::string_view content, const std::stri
 void AuthPlugin::Kick(const std::vector<std::string>& clients, std::string_view why) {
   for (const std::string& client_id : clients) {
     broker_.Log(Level::kInfo, "latchkey kicked who=" + Quoted(client_id) + " text=" + Quoted(why));
+    sessions_.WillKick(client_id);
     broker_.Kick(client_id);
   }
 }
@@ -383,7 +421,7 @@ void AuthPlugin::Carry(const std::vector<Block>& changed, const std::string& by)
 }
 
 void AuthPlugin::Disconnected(const void* connection, Now now) {
-  teller_.Say(sessions_.End(connection, now.wall));
+  teller_.Say(sessions_.End(connection, now));
 }
 
 void AuthPlugin::Reload(Now now) {
@@ -412,9 +450,22 @@ void AuthPlugin::Tick(Now now) {
     offline_at_start_.pop_back();
   }
   teller_.Tick(now);
+  if (now.mono - admission_told_at_ >= kTellAdmissionEvery) {
+    admission_told_at_ = now.mono;
+    TellAdmission(now);
+  }
   if (now.mono - told_at_ >= kTellEvery) {
     told_at_ = now.mono;
     Tell(now);
+  }
+}
+
+void AuthPlugin::TellAdmission(Now now) {
+  for (const Publish& publish : admission_.TakeChanged(now)) {
+    teller_.Say(publish);
+  }
+  if (const std::optional<std::string> word = admission_.TakeWord(now)) {
+    teller_.Storm(*word, now);
   }
 }
 

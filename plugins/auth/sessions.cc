@@ -1,6 +1,8 @@
 // Bookkeeping of connections; the only subtle part is the order of a take-over, see the header.
 #include "plugins/auth/sessions.h"
 
+#include <algorithm>
+#include <chrono>
 #include <set>
 #include <utility>
 
@@ -23,10 +25,59 @@ v1::AddressKind AddressKindOf(std::string_view address) {
                                                      : v1::ADDRESS_KIND_IPV6;
 }
 
-Publish Sessions::PresenceOf(const CarRef& ref, const v1::Presence& presence) const {
-  v1::Presence stamped = presence;
-  stamped.set_broker_started_at_ms(static_cast<uint64_t>(started_at_.ms));
-  return Publish{PresenceTopic(ref), stamped.SerializeAsString(), 1, Retain::kYes, 0};
+Publish Sessions::PresenceOf(const CarRef& ref, v1::Presence presence,
+                             const CarLinks* links) const {
+  presence.set_broker_started_at_ms(static_cast<uint64_t>(started_at_.ms));
+  if (links != nullptr && links->ended.number != 0) {
+    const Ended& from = links->ended;
+    v1::EndedSession& ended = *presence.mutable_ended();
+    ended.set_session(from.number);
+    ended.set_began_at_ms(static_cast<uint64_t>(from.began_at.ms));
+    ended.set_ended_at_ms(static_cast<uint64_t>(from.ended_at.ms));
+    ended.set_reason(from.reason);
+    ended.set_address_kind(from.address_kind);
+    ended.set_messages_from_car(from.traffic.messages_from);
+    ended.set_bytes_from_car(from.traffic.bytes_from);
+    ended.set_messages_to_car(from.traffic.messages_to);
+    ended.set_bytes_to_car(from.traffic.bytes_to);
+    ended.set_longest_silence_ms(static_cast<uint64_t>(from.traffic.longest_silence.count()));
+    ended.set_silence_at_end_ms(static_cast<uint64_t>(from.silence_at_end.count()));
+    ended.set_keep_alive_s(from.keep_alive_s);
+  }
+  return Publish{PresenceTopic(ref), presence.SerializeAsString(), 1, Retain::kYes, 0};
+}
+
+// Of the car's newest connection.
+Publish Sessions::OnlineOf(const CarRef& ref, const CarLinks& links) const {
+  v1::Presence presence;
+  presence.set_online(true);
+  presence.set_since_ms(static_cast<uint64_t>(links.since.ms));
+  presence.set_session(links.opened);
+  presence.set_address_kind(links.address_kind);
+  return PresenceOf(ref, std::move(presence), &links);
+}
+
+Sessions::Ended Sessions::EndedOf(const Entry& entry, bool taken_over, const Now& now) {
+  const Session& session = entry.session;
+  Ended ended{entry.number,
+              session.signed_in_at,
+              now.wall,
+              v1::OFFLINE_REASON_CONNECTION_ENDED,
+              entry.address_kind,
+              session.keep_alive_s,
+              std::max(Duration(0), now.mono - entry.traffic.heard),
+              entry.traffic};
+  ended.traffic.longest_silence = std::max(ended.traffic.longest_silence, ended.silence_at_end);
+  // What the broker waits for (MQTT 5.0 section 3.1.2.10).
+  const Duration patience = std::chrono::seconds(session.keep_alive_s) * 3 / 2;
+  if (entry.kicked) {
+    ended.reason = v1::OFFLINE_REASON_KICKED;
+  } else if (taken_over) {
+    ended.reason = v1::OFFLINE_REASON_TAKEN_OVER;
+  } else if (session.keep_alive_s > 0 && ended.silence_at_end >= patience) {
+    ended.reason = v1::OFFLINE_REASON_TIMED_OUT;
+  }
+  return ended;
 }
 
 std::optional<Publish> Sessions::Begin(Connection connection, Session session,
@@ -37,39 +88,43 @@ std::optional<Publish> Sessions::Begin(Connection connection, Session session,
         known->second.session.client_id == session.client_id) {
       return std::nullopt;
     }
-    End(connection, session.signed_in_at);
+    End(connection, Now{session.signed_in_at, session.began});
   }
+  Entry entry;
+  entry.address_kind = AddressKindOf(address);
+  entry.traffic.heard = session.began;
   std::optional<Publish> publish;
   if (session.principal.kind == PrincipalKind::kCar) {
     CarLinks& links = cars_[session.principal.car];
-    ++links.opened;
+    entry.number = ++links.opened;
     ++links.open;
-    v1::Presence presence;
-    presence.set_online(true);
-    presence.set_since_ms(static_cast<uint64_t>(session.signed_in_at.ms));
-    presence.set_session(links.opened);
-    presence.set_address_kind(AddressKindOf(address));
-    publish = PresenceOf(session.principal.car, presence);
+    links.since = session.signed_in_at;
+    links.address_kind = entry.address_kind;
+    publish = OnlineOf(session.principal.car, links);
   }
   Connection& newest = newest_[session.client_id];
-  sessions_.insert_or_assign(connection, Entry{std::move(session), newest});
+  entry.older = newest;
+  entry.session = std::move(session);
+  sessions_.insert_or_assign(connection, std::move(entry));
   newest = connection;
   return publish;
 }
 
-std::optional<Publish> Sessions::End(Connection connection, Timestamp now) {
+std::optional<Publish> Sessions::End(Connection connection, const Now& now) {
   const auto found = sessions_.find(connection);
   if (found == sessions_.end()) {
     return std::nullopt;
   }
-  const auto [ended, older] = std::move(found->second);
+  const Entry entry = std::move(found->second);
+  const Session& ended = entry.session;
   sessions_.erase(found);
   const auto newest = newest_.find(ended.client_id);
-  if (newest != newest_.end() && newest->second == connection) {
+  const bool taken_over = newest != newest_.end() && newest->second != connection;
+  if (newest != newest_.end() && !taken_over) {
     // When the newer one failed after its sign-in, the older one is in force again.
-    const Session* left = Find(older);
+    const Session* left = Find(entry.older);
     if (left != nullptr && left->client_id == ended.client_id) {
-      newest->second = older;
+      newest->second = entry.older;
     } else {
       newest_.erase(newest);
     }
@@ -80,15 +135,44 @@ std::optional<Publish> Sessions::End(Connection connection, Timestamp now) {
   CarLinks& links = cars_[ended.principal.car];
   LK_ASSERT(links.open > 0);
   --links.open;
+  links.ended = EndedOf(entry, taken_over, now);
   if (links.open > 0) {
-    return std::nullopt;
+    return OnlineOf(ended.principal.car, links);
   }
   v1::Presence presence;
   presence.set_online(false);
-  presence.set_since_ms(static_cast<uint64_t>(now.ms));
-  presence.set_reason(v1::OFFLINE_REASON_CONNECTION_ENDED);
+  presence.set_since_ms(static_cast<uint64_t>(now.wall.ms));
+  presence.set_reason(links.ended.reason);
   presence.set_session(links.opened);
-  return PresenceOf(ended.principal.car, presence);
+  return PresenceOf(ended.principal.car, std::move(presence), &links);
+}
+
+void Sessions::Heard(Connection connection, size_t payload_bytes, Instant now) {
+  const auto found = sessions_.find(connection);
+  if (found == sessions_.end() || found->second.number == 0) {
+    return;
+  }
+  Traffic& traffic = found->second.traffic;
+  ++traffic.messages_from;
+  traffic.bytes_from += payload_bytes;
+  traffic.longest_silence = std::max(traffic.longest_silence, now - traffic.heard);
+  traffic.heard = now;
+}
+
+void Sessions::Gave(Connection connection, size_t payload_bytes) {
+  const auto found = sessions_.find(connection);
+  if (found != sessions_.end() && found->second.number != 0) {
+    ++found->second.traffic.messages_to;
+    found->second.traffic.bytes_to += payload_bytes;
+  }
+}
+
+void Sessions::WillKick(const std::string& client_id) {
+  const auto newest = newest_.find(client_id);
+  const auto found = newest == newest_.end() ? sessions_.end() : sessions_.find(newest->second);
+  if (found != sessions_.end()) {
+    found->second.kicked = true;
+  }
 }
 
 bool Sessions::MayWrite(Connection connection) const {
@@ -134,7 +218,7 @@ std::optional<Publish> Sessions::OfflineAtStart(const CarRef& ref) const {
   presence.set_online(false);
   presence.set_since_ms(static_cast<uint64_t>(started_at_.ms));
   presence.set_reason(v1::OFFLINE_REASON_BROKER_RESTART);
-  return PresenceOf(ref, presence);
+  return PresenceOf(ref, std::move(presence), nullptr);
 }
 
 }  // namespace latchkey::auth

@@ -24,6 +24,8 @@ struct Session {
   Principal principal;
   std::string client_id;
   Timestamp signed_in_at;
+  Instant began{};
+  uint32_t keep_alive_s = 0;  // 0: none
 };
 
 // "127.0.0.1" -> LOOPBACK, "::ffff:10.0.0.1" -> IPV4, "2001:db8::1" -> IPV6, "" -> UNSPECIFIED.
@@ -43,8 +45,15 @@ class Sessions {
   std::optional<Publish> Begin(Connection connection, Session session, std::string_view address);
 
   // A connection has ended; one that never signed in is ignored. Gives the presence to publish: of
-  // a car, when it was its last connection.
-  std::optional<Publish> End(Connection connection, Timestamp now);
+  // a car, with what is known of the session that ended; online while another connection is open.
+  std::optional<Publish> End(Connection connection, const Now& now);
+
+  // A car has sent a message, or is given one. Others are not counted. Allocates nothing.
+  void Heard(Connection connection, size_t payload_bytes, Instant now);
+  void Gave(Connection connection, size_t payload_bytes);
+
+  // This client is about to be disconnected by the plugin.
+  void WillKick(const std::string& client_id);
 
   // nullptr: not signed in.
   const Session* Find(Connection connection) const;
@@ -66,17 +75,47 @@ class Sessions {
   size_t size() const { return sessions_.size(); }
 
  private:
+  // What went by on one connection.
+  struct Traffic {
+    uint64_t messages_from = 0;
+    uint64_t bytes_from = 0;
+    uint64_t messages_to = 0;
+    uint64_t bytes_to = 0;
+    Instant heard;  // the last message of the client, or its sign-in
+    Duration longest_silence{0};
+  };
+
   struct Entry {
     Session session;
     Connection older = nullptr;  // the connection it takes over from
+    v1::AddressKind address_kind = v1::ADDRESS_KIND_UNSPECIFIED;
+    uint64_t number = 0;  // of a car: Presence.session
+    bool kicked = false;
+    Traffic traffic{};
+  };
+
+  struct Ended {
+    uint64_t number = 0;  // 0: none
+    Timestamp began_at;
+    Timestamp ended_at;
+    v1::OfflineReason reason = v1::OFFLINE_REASON_UNSPECIFIED;
+    v1::AddressKind address_kind = v1::ADDRESS_KIND_UNSPECIFIED;
+    uint32_t keep_alive_s = 0;
+    Duration silence_at_end{0};
+    Traffic traffic{};
   };
 
   struct CarLinks {
     uint64_t opened = 0;  // since the broker started
     uint64_t open = 0;
+    Timestamp since;  // of the newest connection
+    v1::AddressKind address_kind = v1::ADDRESS_KIND_UNSPECIFIED;
+    Ended ended{};
   };
 
-  Publish PresenceOf(const CarRef& ref, const v1::Presence& presence) const;
+  static Ended EndedOf(const Entry& entry, bool taken_over, const Now& now);
+  Publish PresenceOf(const CarRef& ref, v1::Presence presence, const CarLinks* links) const;
+  Publish OnlineOf(const CarRef& ref, const CarLinks& links) const;
 
   Timestamp started_at_;
   std::unordered_map<Connection, Entry> sessions_;

@@ -43,19 +43,30 @@ struct Story {
     Principal car;
     car.kind = PrincipalKind::kCar;
     car.car = Ref("f1", "c1");
-    return Words(sessions.Begin(At(n), {car, client_id, now}, "10.0.0.1"));
+    return Words(sessions.Begin(At(n), {car, client_id, now, Mono(), 30}, "10.0.0.1"));
   }
 
   std::string PhoneConnects(size_t n, const KeyId& key, const std::string& client_id) {
     Principal phone;
     phone.key = key;
-    return Words(sessions.Begin(At(n), {phone, client_id, now}, ""));
+    return Words(sessions.Begin(At(n), {phone, client_id, now, Mono(), 60}, ""));
   }
 
   std::string Ends(size_t n) {
     now = now + kSecond;
-    return Words(sessions.End(At(n), now));
+    const std::optional<Publish> said = sessions.End(At(n), {now, Mono()});
+    ended = {};
+    if (said) {
+      v1::Presence presence;
+      REQUIRE(presence.ParseFromString(said->payload));
+      ended = presence.ended();
+    }
+    return Words(said);
   }
+
+  Instant Mono() const { return Instant{now.ms - kNow.ms + 500}; }
+
+  v1::EndedSession ended;  // of the last Ends
 };
 
 TEST_CASE("sessions: a car is online from its sign-in to the end of its connection") {
@@ -71,8 +82,11 @@ TEST_CASE("sessions: on a take-over the old one's end does not make the car offl
   Story s;
   s.CarConnects(0);
   CHECK(s.CarConnects(1) == "lk/1/f1/c1/presence online 2 since 2000 UNSPECIFIED");
-  CHECK(s.Ends(0).empty());
+  CHECK(s.Ends(0) == "lk/1/f1/c1/presence online 2 since 2000 UNSPECIFIED");
+  CHECK(s.ended.reason() == v1::OFFLINE_REASON_TAKEN_OVER);
+  CHECK(s.ended.session() == 1);
   CHECK(s.Ends(1) == "lk/1/f1/c1/presence offline 2 since 4000 CONNECTION_ENDED");
+  CHECK(s.ended.session() == 2);
 }
 
 TEST_CASE(
@@ -93,7 +107,8 @@ TEST_CASE("sessions: when the newer connection fails after sign-in the older one
   Story s;
   s.CarConnects(0);
   s.CarConnects(1);
-  CHECK(s.Ends(1).empty());
+  CHECK(s.Ends(1) == "lk/1/f1/c1/presence online 2 since 2000 UNSPECIFIED");
+  CHECK(s.ended.reason() == v1::OFFLINE_REASON_CONNECTION_ENDED);
   CHECK(s.sessions.MayWrite(s.At(0)));
 }
 
@@ -103,8 +118,57 @@ TEST_CASE("sessions: two client ids of one car both count and both write") {
   s.CarConnects(1, "f1/c1/2");
   CHECK(s.sessions.MayWrite(s.At(0)));
   CHECK(s.sessions.MayWrite(s.At(1)));
-  CHECK(s.Ends(1).empty());
-  CHECK_FALSE(s.Ends(0).empty());
+  CHECK(s.Ends(1) == "lk/1/f1/c1/presence online 2 since 2000 UNSPECIFIED");
+  CHECK(s.ended.reason() == v1::OFFLINE_REASON_CONNECTION_ENDED);
+  CHECK(s.Ends(0) == "lk/1/f1/c1/presence offline 2 since 4000 CONNECTION_ENDED");
+}
+
+TEST_CASE("sessions: what went by and how long the car was silent is told at the end") {
+  Story s;
+  s.CarConnects(0);
+  s.now = s.now + 20 * kSecond;
+  s.sessions.Heard(s.At(0), 100, s.Mono());
+  s.sessions.Gave(s.At(0), 7);
+  s.now = s.now + 5 * kSecond;
+  s.sessions.Heard(s.At(0), 50, s.Mono());
+  s.Ends(0);
+  CHECK(s.ended.began_at_ms() == static_cast<uint64_t>(kNow.ms) + 1000);
+  CHECK(s.ended.ended_at_ms() == static_cast<uint64_t>(kNow.ms) + 27000);
+  CHECK(s.ended.messages_from_car() == 2);
+  CHECK(s.ended.bytes_from_car() == 150);
+  CHECK(s.ended.messages_to_car() == 1);
+  CHECK(s.ended.bytes_to_car() == 7);
+  CHECK(s.ended.longest_silence_ms() == 20000);
+  CHECK(s.ended.silence_at_end_ms() == 1000);
+  CHECK(s.ended.keep_alive_s() == 30);
+  CHECK(s.ended.address_kind() == v1::ADDRESS_KIND_IPV4);
+  CHECK(s.ended.reason() == v1::OFFLINE_REASON_CONNECTION_ENDED);
+}
+
+TEST_CASE("sessions: a car that was silent for one and a half keep alive times has timed out") {
+  Story s;
+  s.CarConnects(0);
+  s.now = s.now + 44 * kSecond;
+  CHECK(s.Ends(0) == "lk/1/f1/c1/presence offline 1 since 46000 TIMED_OUT");
+  CHECK(s.ended.silence_at_end_ms() == 45000);
+  // The next presence still tells of it, for a bridge that was away.
+  v1::Presence presence;
+  Principal car;
+  car.kind = PrincipalKind::kCar;
+  car.car = Ref("f1", "c1");
+  REQUIRE(presence.ParseFromString(
+      s.sessions.Begin(s.At(1), {car, "f1/c1", s.now, s.Mono(), 30}, "")->payload));
+  CHECK(presence.online());
+  CHECK(presence.ended().session() == 1);
+  CHECK(presence.ended().reason() == v1::OFFLINE_REASON_TIMED_OUT);
+}
+
+TEST_CASE("sessions: a car that the plugin disconnects was kicked") {
+  Story s;
+  s.CarConnects(0);
+  s.sessions.WillKick("f1/c1");
+  s.sessions.WillKick("f1/nobody");
+  CHECK(s.Ends(0) == "lk/1/f1/c1/presence offline 1 since 2000 KICKED");
 }
 
 TEST_CASE("sessions: signing in again on the same connection changes nothing") {

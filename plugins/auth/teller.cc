@@ -80,6 +80,11 @@ void Teller::RefuseClient(const Refused& refused, const Principal* principal, co
   Say(events_.Note(event, now));
 }
 
+void Teller::Storm(const std::string& text, const Now& now) {
+  broker_.Log(Level::kWarning, "latchkey storm text=" + Quoted(text));
+  Say(EventBook::Storm(text, now));
+}
+
 void Teller::Tick(const Now& now) {
   if (const std::optional<std::string> line = refusals_.TakeSuppressed(now.mono)) {
     broker_.Log(Level::kWarning, *line);

@@ -33,6 +33,9 @@ class Teller {
   // Anything else of a signed-in client that was refused, for example a ring.
   void RefuseClient(const Refused& refused, const Principal* principal, const Now& now);
 
+  // A reconnect storm has begun or is over.
+  void Storm(const std::string& text, const Now& now);
+
   // Lines that wait for their second to end.
   void Tick(const Now& now);
   // Counters that changed, and what was left out.

@@ -28,6 +28,7 @@ namespace fs = std::filesystem;
 constexpr int kCaDays = 3650;
 constexpr int kLeafDays = 825;
 constexpr int kConnectionsMax = 100'000;  // of each listener
+constexpr const char* kAdmitRate = "200:2000";  // sign-ins a second, and at once
 constexpr Duration kRenewBefore = std::chrono::hours(24 * 30);
 
 // Holds free ports open until all are chosen, so that no two are the same.
@@ -235,6 +236,7 @@ std::string BrokerConfiguration(const Folder& folder, const Cell& cell, const fs
       << "plugin_opt_cell_crl " << CellAuthority(folder).list.string() << "\n"
       << "plugin_opt_fleet_ca_dir " << broker << "/fleets\n"
       << "plugin_opt_ring_file " << broker << "/rings.log\n"
+      << "plugin_opt_admit_rate " << kAdmitRate << "\n"
       << "\n# Phones: TLS, user name and token.\n"
       << "listener " << cell.phone_port << " " << cell.host << "\n"
       << "certfile " << broker << "/server.pem\n"

@@ -15,10 +15,8 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
-#include <optional>
-#include <string>
 
+#include "bridge/http_answer.h"
 #include "proto/time.h"
 #include "storage/store.h"
 
@@ -28,13 +26,7 @@ inline constexpr size_t kLogScannedMax = 50000;
 inline constexpr size_t kLogEntriesMax = 5000;
 inline constexpr size_t kLogEntriesDefault = 1000;
 
-// Reads a parameter of the query; nullopt: it is not there.
-using Parameter = std::function<std::optional<std::string>(const std::string& name)>;
-
-struct LogAnswer {
-  int status = 200;  // HTTP
-  std::string json;
-};
+using LogAnswer = HttpAnswer;
 
 // 400 when a parameter is not what it should be, 503 when the store cannot be read.
 LogAnswer LogPage(const storage::Reader& reader, const Parameter& parameter, Timestamp now);

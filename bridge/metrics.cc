@@ -57,6 +57,18 @@ void AddCounters(const Counters& counters, Families& out) {
   out.Counter("latchkey_state_stored_total", "State groups stored.", counters.state_stored);
   out.Counter("latchkey_state_older_total", "State groups not newer than the one held.",
               counters.state_older);
+  out.Counter("latchkey_history_samples_total", "Samples of signals taken for the history.",
+              counters.history_samples);
+  out.Counter("latchkey_history_left_out_total",
+              "Messages of state that the history has no sample of, to stay within its bound.",
+              counters.history_left_out);
+  out.Counter("latchkey_history_written_total", "Pieces of history written to the store.",
+              counters.history_written);
+  out.Counter("latchkey_sessions_kept_total", "Sessions of cars that ended and are kept.",
+              counters.sessions_kept);
+  out.Counter("latchkey_sessions_left_out_total",
+              "Sessions of cars that are not kept: too many of one car in a day.",
+              counters.sessions_left_out);
   out.Counter("latchkey_rings_stored_total", "Key rings stored.", counters.rings_stored);
   out.Counter("latchkey_commands_seen_total", "Commands seen.", counters.commands_seen);
   out.Counter("latchkey_commands_held_total", "Commands held for a car that is away.",
@@ -87,6 +99,14 @@ void AddCounters(const Counters& counters, Families& out) {
   out.Counter("latchkey_broker_events_left_out_total",
               "Entries for the log that the broker left out, too many at once.",
               counters.events_left_out);
+  MetricFamily& jumps = out.Add("latchkey_car_clock_jumps_total",
+                                "Times that a car's clock was seen to jump.", MetricType::Counter);
+  for (const auto& [way, count] : {std::pair("forward", counters.clocks_jumped_forward),
+                                   std::pair("back", counters.clocks_jumped_back)}) {
+    ClientMetric& metric = jumps.metric.emplace_back();
+    metric.label = {{"way", way}};
+    metric.counter.value = static_cast<double>(count);
+  }
   out.Counter("latchkey_conflicts_total",
               "Final receipts of cars other than the outcome that stands.", counters.conflicts);
   MetricFamily& refused =
@@ -145,6 +165,27 @@ void AddCertificates(const Status& status, Families& out) {
   }
 }
 
+// How far what is known of cars can be trusted.
+void AddTrust(const Gauges& gauges, Families& out) {
+  MetricFamily& cars = out.Add("latchkey_cars_freshness",
+                               "Cars by the best word for any of their state, as counted in the "
+                               "last half minute.",
+                               MetricType::Gauge);
+  for (const Freshness word : {Freshness::kLive, Freshness::kRecent, Freshness::kStale}) {
+    ClientMetric& metric = cars.metric.emplace_back();
+    metric.label = {{"freshness", std::string(ToText(word))}};
+    metric.gauge.value = static_cast<double>(gauges.cars_by_freshness[static_cast<size_t>(word)]);
+  }
+  MetricFamily& clocks =
+      out.Add("latchkey_car_clocks_wrong", "Cars whose clock is wrong now.", MetricType::Gauge);
+  for (const auto& [word, count] : {std::pair(ClockWord::kAhead, gauges.clocks_ahead),
+                                    std::pair(ClockWord::kBehind, gauges.clocks_behind)}) {
+    ClientMetric& metric = clocks.metric.emplace_back();
+    metric.label = {{"clock", std::string(ToText(word))}};
+    metric.gauge.value = static_cast<double>(count);
+  }
+}
+
 void AddCommits(const Status& status, Families& out) {
   out.Counter("latchkey_store_commits_total", "Commits that worked.", status.commits);
   out.Counter("latchkey_store_commits_failed_total", "Commits that failed.", status.commits_failed);
@@ -181,6 +222,7 @@ std::string MetricsText(const Status& status) {
   AddCommits(status, out);
   AddBroker(status.broker, out);
   AddCertificates(status, out);
+  AddTrust(status.gauges, out);
   out.Gauge("latchkey_blocks_known",
             "Keys and places of which a block is known, standing or lifted.",
             static_cast<double>(status.gauges.blocks));
@@ -192,6 +234,9 @@ std::string MetricsText(const Status& status) {
             status.broker_connected ? 1 : 0);
   out.Gauge("latchkey_cars", "Cars known.", static_cast<double>(status.gauges.cars));
   out.Gauge("latchkey_cars_online", "Cars online.", static_cast<double>(status.gauges.cars_online));
+  out.Gauge("latchkey_cars_awaited",
+            "Cars that were online before the broker restarted and are not back yet.",
+            static_cast<double>(status.gauges.cars_awaited));
   out.Gauge("latchkey_commands_open", "Commands without an outcome.",
             static_cast<double>(status.gauges.commands_open));
   out.Gauge("latchkey_commands_held", "Commands held now.",

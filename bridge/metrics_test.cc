@@ -65,6 +65,23 @@ TEST_CASE("metrics: what the broker refused and how it stands is on the page") {
   CHECK(Has(page, "latchkey_blocks_agreed 0"));
 }
 
+TEST_CASE("metrics: cars by freshness and wrong clocks are on the page") {
+  Status status;
+  status.gauges.cars_by_freshness = {5, 4, 3, 0};
+  status.gauges.clocks_ahead = 2;
+  status.gauges.clocks_behind = 1;
+  status.counters.clocks_jumped_back = 6;
+  status.counters.clocks_jumped_forward = 7;
+  const std::string page = MetricsText(status);
+  CHECK(Has(page, "latchkey_cars_freshness{freshness=\"live\"} 5"));
+  CHECK(Has(page, "latchkey_cars_freshness{freshness=\"recent\"} 4"));
+  CHECK(Has(page, "latchkey_cars_freshness{freshness=\"stale\"} 3"));
+  CHECK(Has(page, "latchkey_car_clocks_wrong{clock=\"ahead\"} 2"));
+  CHECK(Has(page, "latchkey_car_clocks_wrong{clock=\"behind\"} 1"));
+  CHECK(Has(page, "latchkey_car_clock_jumps_total{way=\"back\"} 6"));
+  CHECK(Has(page, "latchkey_car_clock_jumps_total{way=\"forward\"} 7"));
+}
+
 TEST_CASE("metrics: buckets of the commit histogram add up") {
   Status status;
   status.commit_seconds = {1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 4};

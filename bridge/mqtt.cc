@@ -364,12 +364,12 @@ void Mqtt::Impl::Subscribe() {
   std::array<char*, kFilters.size()> filters{};
   std::array<int, kFilters.size()> qos{};
   std::array<MQTTSubscribe_options, kFilters.size()> wishes{};
-  MQTTSubscribe_options wish = MQTTSubscribe_options_initializer;
-  wish.noLocal = 1;
-  wishes.fill(wish);
-  qos.fill(1);
-  std::transform(kFilters.begin(), kFilters.end(), filters.begin(),
-                 [](const char* filter) { return const_cast<char*>(filter); });
+  for (size_t i = 0; i < kFilters.size(); ++i) {
+    filters.at(i) = const_cast<char*>(kFilters.at(i));
+    qos.at(i) = 1;
+    wishes.at(i) = MQTTSubscribe_options_initializer;
+    wishes.at(i).noLocal = i > 0 ? 1 : 0;  // its own words of state it hears: core/last_known.h
+  }
   MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
   response.onSuccess5 = OnSubscribed;
   response.onFailure5 = OnSubscribeFailure;

@@ -1,7 +1,14 @@
-// The newest state of every group of every car, and what the broker lacks of it after it came back.
+// The newest state of every group of every car, and what the broker lacks of it.
+//
+// The broker lacks something after it came back, and when it took an older message after a newer
+// one: what the bridge gives it back may cross what the car says at that moment. The bridge hears
+// its own messages too, in the order in which the broker took them, so what it heard last is what
+// the broker retains; if that is older than what is held, the broker is given the newer one again.
+// A message that a car made later (by its sequence) but observed earlier is not fought over: that
+// car's clock was set back.
 //
 // Memory: payloads are kept, because after a broker restart without its retained messages they are
-// what is published. A car costs about 250 bytes plus its payloads (8 groups of 60 to 200 bytes
+// what is published. A car costs about 350 bytes plus its payloads (9 groups of 60 to 200 bytes
 // each): near 1.5 KB a car, 1.5 GB for a million. Keeping versions only would need a read of the
 // store while deciding.
 #pragma once
@@ -12,14 +19,29 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "bridge/core/bridge.h"
+#include "bridge/core/car_clock.h"
+#include "bridge/core/links.h"
 #include "bridge/core/step.h"
+#include "proto/freshness.h"
 #include "proto/state.h"
 #include "proto/types.h"
 
 namespace latchkey::bridge {
+
+// Cars are counted by freshness this often, as long as there are any.
+inline constexpr Duration kFreshnessCountEvery = std::chrono::seconds(30);
+
+// What became of a message of state.
+enum class StateTaken : uint8_t {
+  kRefused,
+  kOlder,        // not newer than what is held
+  kBrokerOlder,  // likewise, and the broker retains it: Reconcile is to be called
+  kStored,
+};
 
 // Not copyable; one thread. `limits` and `counters` outlive it.
 class LastKnown {
@@ -28,33 +50,60 @@ class LastKnown {
 
   void Load(const storage::StateRecord& record);
   // A message of state/{group}, retained or live alike. Stores it when it is newer; refuses
-  // REASON_CLOCK_AHEAD when it was observed more than kStateAheadMax after `now`.
-  void Arrived(const CarRef& ref, Group group, const std::string& payload, Timestamp now,
-               Effects& out);
+  // REASON_CLOCK_AHEAD when it was observed more than kStateAheadMax after `now`, and what does not
+  // parse. Counts what its times say of the car's clock.
+  StateTaken Arrived(const CarRef& ref, Group group, const Publish& publish, const Now& now,
+                     Effects& out);
   // From here on a group counts as shown by the broker only when it arrives.
   void BrokerUp();
   // Publishes what the broker has not shown as new as it is held, at most `publishes_max` messages;
   // goes on where the last call ended. True: all done.
   bool Reconcile(size_t publishes_max, Effects& out);
+  // Nothing of this car is known any more.
+  void Forget(const CarRef& ref);
+  // First in every step: counts some more cars by freshness when that is due.
+  void Passes(const Now& now, const Links& links);
+  std::optional<Instant> NextDeadline() const;
 
   size_t cars() const { return cars_.size(); }
+
+  const std::array<size_t, kFreshnessCount>& cars_by_freshness() const { return counted_; }
+
+  const CarClocks& clocks() const { return clocks_; }
 
   void CheckInvariants() const;
 
  private:
   struct Held {
     StateVersion version;
+    Timestamp received_at;
     uint64_t shown = 0;  // the broker session in which the broker showed this version; 0: none
     std::string payload;
   };
 
-  using Groups = std::array<std::unique_ptr<Held>, kGroupCount>;
+  struct Car {
+    std::array<std::unique_ptr<Held>, kGroupCount> groups;
+    ClockCheck clock;
+    Motion motion;
+  };
+
+  // The best word for any group; nullopt: there is no group.
+  static std::optional<Freshness> BestOf(const Car& car, CarMode mode, Timestamp now);
+  Car* FindOrMake(const CarRef& ref);
+  void PublishLacking(const CarRef& ref, Car& car, size_t& published, Effects& out);
 
   const Limits& limits_;
   Counters& counters_;
-  std::map<CarRef, Groups> cars_;
+  CarClocks clocks_;
+  std::map<CarRef, Car> cars_;
   uint64_t broker_session_ = 0;
   std::optional<CarRef> reconciled_;  // last car done; nullopt: none yet
+  std::set<CarRef> owed_;             // done before, and the broker has shown something older since
+
+  std::array<size_t, kFreshnessCount> counted_{};
+  std::array<size_t, kFreshnessCount> counting_{};
+  std::optional<CarRef> counted_to_;  // last car counted; nullopt: none yet
+  std::optional<Instant> count_at_;   // nullopt: there are no cars
 };
 
 }  // namespace latchkey::bridge

@@ -132,8 +132,9 @@ TEST_CASE("last known: a large fleet is given back in bounded steps, each car on
   Effects out;
   for (int i = 0; i < 1000; ++i) {
     const CarRef ref = RefOf("c" + std::to_string(i));
-    last_known.Arrived(ref, Group::kBody, StateBytes(Group::kBody, kStoryStart, 1), kStoryStart,
-                       out);
+    last_known.Arrived(ref, Group::kBody,
+                       Publish{"", StateBytes(Group::kBody, kStoryStart, 1), 1, Retain::kNo, 0},
+                       {kStoryStart, Instant{1000}}, out);
   }
   last_known.BrokerUp();
   out.clear();
@@ -157,6 +158,81 @@ TEST_CASE("last known: at the bound of cars one more is refused as full") {
             Retain::kYes);
   CHECK(s.Said() == "");
   CHECK(s.Refused(v1::REASON_FULL) == 1);
+}
+
+TEST_CASE("last known: a broker that took an older message after a newer one is given the newer") {
+  Story s;
+  s.StateArrives(Group::kBody, 10s, 5, Retain::kNo);
+  const std::string older = StateBytes(Group::kBody, s.wall - 10s, 5);
+  s.Passes(5s);
+  s.StateArrives(Group::kBody, 0s, 6, Retain::kNo);
+  s.Said();
+  s.Arrives(StateTopic(s.ref, Group::kBody),
+            older);  // what was given back crossed what the car said
+  s.Passes(1s);
+  CHECK(s.Said() == "publish state body 6");
+  s.Passes(60s);
+  CHECK(s.Said() == "");
+  s.Arrives(StateTopic(s.ref, Group::kBody), older);
+  s.Passes(1s);
+  CHECK(s.Said() == "publish state body 6");
+}
+
+TEST_CASE("last known: a car whose clock was set back is not fought over") {
+  Story s;
+  s.StateArrives(Group::kBody, -60s, 5, Retain::kNo);
+  s.Said();
+  for (uint64_t sequence = 6; sequence < 10; ++sequence) {
+    s.StateArrives(Group::kBody, 0s, sequence, Retain::kNo);
+    s.Passes(1s);
+  }
+  CHECK(s.Said() == "");
+  s.Passes(60s);
+  s.StateArrives(Group::kBody, 0s, 10, Retain::kNo);
+  CHECK(s.Said() == "write state body 10");
+}
+
+TEST_CASE("last known: cars are counted by their freshest group, again and again") {
+  Story s;
+  const auto counted = [&] {
+    const auto count = s.bridge->gauges().cars_by_freshness;
+    return std::to_string(count[0]) + " " + std::to_string(count[1]) + " " +
+           std::to_string(count[2]);
+  };
+  s.CarConnects();
+  s.StateArrives(Group::kEnergy, 2h, 1, Retain::kNo);
+  s.StateArrives(Group::kBody, 10s, 1, Retain::kNo);
+  s.Passes(kFreshnessCountEvery);
+  CHECK(counted() == "1 0 0");
+  s.Passes(5min);
+  CHECK(counted() == "0 1 0");
+  s.Passes(1h);
+  CHECK(counted() == "0 0 1");
+  s.StateArrives(Group::kBody, 0s, 2, Retain::kNo);
+  s.CarLeaves();
+  s.Passes(kFreshnessCountEvery);
+  CHECK(counted() == "0 1 0");  // nothing of a car that is away is live
+  s.Restarts(Story::Crash::kProcess);
+  s.Passes(kFreshnessCountEvery);
+  CHECK(counted() == "0 1 0");
+}
+
+TEST_CASE("last known: what is forgotten is neither held nor given back") {
+  Counters counters;
+  const Limits limits;
+  LastKnown last_known(limits, counters);
+  Effects out;
+  last_known.BrokerUp();
+  const Publish publish{"", StateBytes(Group::kBody, kStoryStart, 1), 1, Retain::kNo, 0};
+  const Now now{kStoryStart, Instant{1000}};
+  CHECK(last_known.Arrived(RefOf("car1"), Group::kBody, publish, now, out) == StateTaken::kStored);
+  last_known.Forget(RefOf("car1"));
+  last_known.Forget(RefOf("car2"));
+  CHECK(last_known.cars() == 0);
+  last_known.BrokerUp();
+  out.clear();
+  CHECK(last_known.Reconcile(100, out));
+  CHECK(out.empty());
 }
 
 }  // namespace latchkey::bridge

@@ -1,6 +1,8 @@
-// State groups. The first byte, modulo 8, is the group of the topic.
+// State groups. The first byte, modulo the number of groups, is the group of the topic.
 #include <cmath>
 
+#include "proto/clock_check.h"
+#include "proto/freshness.h"
 #include "proto/state.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -27,6 +29,20 @@ void Try(std::string_view input) {
     }
     static_cast<void>(ValueText(row));
   }
+  Motion motion;
+  motion.Take(group, *state);
+  const Timestamp now{1'760'000'000'000};
+  const Timestamp observed_at{VersionOf(*state).observed_at_ms};
+  const Age age = AgeAt({observed_at, now}, group, ModeOf(true, motion), now);
+  Require(age.age >= Duration(0), "an age is never negative");
+  Require(age.freshness != Freshness::kLive || age.ahead == Duration(0),
+          "what was observed in the future is not live");
+  Require(NeverObserved(group, &*state).size() <= SignalNames(group).size(),
+          "what is absent has a name");
+  ClockCheck check;
+  check.Take({VersionOf(*state), std::nullopt, now, Instant{1000}});
+  Require((check.state().word == ClockWord::kAhead) == (age.ahead > Duration(0)),
+          "freshness and clock check agree on the future");
 }
 
 }  // namespace latchkey::fuzz

@@ -57,6 +57,9 @@ void World::FromBridge(const Publish& publish) {
     return;
   }
   const Topic topic = ParseTopic(publish.topic).value();
+  if (topic.kind == TopicKind::kState) {
+    ToBridge(publish);  // it hears its own words of state
+  }
   if (topic.kind != TopicKind::kCommand) {
     return;
   }

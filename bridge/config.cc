@@ -19,6 +19,10 @@ constexpr size_t kConfigBytesMax = 65536;
 constexpr size_t kNameMax = 32;
 constexpr int64_t kLogBytesMin = 1 << 20;
 constexpr int64_t kLogDaysMax = 36500;
+constexpr int64_t kHistoryBytesMin = 65536;
+constexpr int64_t kHistoryBytesMax = int64_t{1} << 30;
+constexpr int64_t kHistoryDaysMax = 3650;
+constexpr int64_t kLinksDaysMax = 3650;
 
 enum class Use : uint8_t { kRequired, kOptional };
 enum class Type : uint8_t { kText, kPath, kPort, kCount };
@@ -52,6 +56,12 @@ std::vector<Key> KeysOf(Config& config) {
        &config.log_book.keep_bytes},
       {"log_book", "keep_days", Type::kCount, Use::kOptional, nullptr, nullptr,
        &config.log_book.keep_days},
+      {"history", "keep_days", Type::kCount, Use::kOptional, nullptr, nullptr,
+       &config.history.keep_days},
+      {"history", "bytes_per_car", Type::kCount, Use::kOptional, nullptr, nullptr,
+       &config.history.bytes_per_car},
+      {"links", "keep_days", Type::kCount, Use::kOptional, nullptr, nullptr,
+       &config.links.keep_days},
       {"sms", "gateway", Type::kText, Use::kOptional, &config.sms.gateway, nullptr},
       {"sms", "contacts_dir", Type::kPath, Use::kOptional, &config.sms.contacts_dir, nullptr},
       {"sms", "outbox_dir", Type::kPath, Use::kOptional, &config.sms.outbox_dir, nullptr},
@@ -255,6 +265,22 @@ Result<void> Parser::CheckValues(const toml::table& root, const Config& config) 
     return Complain(
         LineOf(root, "log_book", "keep_days"),
         "'log_book.keep_days' must be a number from 1 to " + std::to_string(kLogDaysMax));
+  }
+  if (config.history.keep_days < 0 || config.history.keep_days > kHistoryDaysMax) {
+    return Complain(
+        LineOf(root, "history", "keep_days"),
+        "'history.keep_days' must be a number from 0 to " + std::to_string(kHistoryDaysMax));
+  }
+  if (config.links.keep_days < 0 || config.links.keep_days > kLinksDaysMax) {
+    return Complain(
+        LineOf(root, "links", "keep_days"),
+        "'links.keep_days' must be a number from 0 to " + std::to_string(kLinksDaysMax));
+  }
+  if (config.history.bytes_per_car < kHistoryBytesMin ||
+      config.history.bytes_per_car > kHistoryBytesMax) {
+    return Complain(LineOf(root, "history", "bytes_per_car"),
+                    "'history.bytes_per_car' must be from " + std::to_string(kHistoryBytesMin) +
+                        " to " + std::to_string(kHistoryBytesMax));
   }
   return CheckSms(root, config.sms);
 }

@@ -8,6 +8,10 @@
 //   [log]    level = "info"    one of debug, info, warning, error
 //   [log_book] keep_bytes = 1073741824   the log (log_book.h): the oldest is erased above either,
 //            keep_days = 400             keep_bytes from 1048576, keep_days 1 to 36500
+//   [history] keep_days = 7          recent history of each signal: 0 to 3650; 0: none, and what
+//            bytes_per_car = 1048576   there is is erased. In the store, from 65536; see
+//            core/history.h for how it is kept within
+//   [links]  keep_days = 30            sessions of cars, for the doctor: 0 to 3650; 0: none
 //   [sms]    gateway = "none"  one of gammu, http, none
 //            contacts_dir = "contacts"  holds {fleet}/{car}.json, see contacts_folder.h
 //     with gammu, see sms_gammu.h: outbox_dir, sent_dir, error_dir, and inbox_dir for delivery
@@ -53,6 +57,15 @@ struct Config {
     int64_t keep_days = 400;
   };
 
+  struct History {
+    int64_t keep_days = 7;
+    int64_t bytes_per_car = int64_t{1} << 20;
+  };
+
+  struct Links {
+    int64_t keep_days = 30;
+  };
+
   Broker broker;
   std::string fleets_ca_dir;
   std::string store_path;
@@ -60,6 +73,8 @@ struct Config {
   std::string name;
   std::string log_level = "info";
   LogBook log_book;
+  History history;
+  Links links;
   Sms sms;
 };
 

@@ -85,6 +85,16 @@ TEST_CASE("config: how much of the log is kept is read as numbers") {
   CHECK(config->log_book.keep_days == 30);
 }
 
+TEST_CASE("config: how much history is kept is read as numbers, none is allowed") {
+  const auto config = ParseConfig(
+      std::string(kGood) + "[history]\nkeep_days = 0\nbytes_per_car = 65536\n", "/etc/lk/a.toml");
+  REQUIRE(config.has_value());
+  CHECK(config->history.keep_days == 0);
+  CHECK(config->history.bytes_per_car == 65536);
+  CHECK(ParseConfig(kGood, "/etc/lk/a.toml")->history.keep_days == 7);
+  CHECK(ParseConfig(kGood, "/etc/lk/a.toml")->links.keep_days == 30);
+}
+
 TEST_CASE("config: each gateway of [sms] has its keys, and paths from the folder of the file") {
   const Result<Config> gammu = ParseConfig(std::string(kGood) + kGammu, "/etc/lk/latchkey.toml");
   REQUIRE(gammu.has_value());
@@ -164,6 +174,12 @@ TEST_CASE("config: what is wrong is said with file, line and what was meant") {
        at + "16: 'log_book.keep_bytes' must be at least 1048576"},
       {std::string(kGood) + "[log_book]\nkeep_bytes = \"1 GB\"\n",
        at + "16: 'log_book.keep_bytes' must be a number"},
+      {std::string(kGood) + "[history]\nkeep_days = -1\n",
+       at + "16: 'history.keep_days' must be a number from 0 to 3650"},
+      {std::string(kGood) + "[links]\nkeep_days = 3651\n",
+       at + "16: 'links.keep_days' must be a number from 0 to 3650"},
+      {std::string(kGood) + "[history]\nbytes_per_car = 1000\n",
+       at + "16: 'history.bytes_per_car' must be from 65536 to 1073741824"},
       {std::string(kGood) + "[log_book]\nkeep_days = 0\n",
        at + "16: 'log_book.keep_days' must be a number from 1 to 36500"},
       {"broker = 1\n", at + "1: 'broker' is a section: write [broker]"},

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "latchkey/v1/history.pb.h"
 #include "latchkey/v1/presence.pb.h"
 #include "proto/blocks.h"
 #include "proto/invite.h"
@@ -206,6 +207,8 @@ void Records(const Corpus& corpus, const CarRef& ref, const KeyId& key) {
   const std::vector<Block> blocks = SomeBlocks(ref, key);
   write("block_everywhere", storage::BlockRecord{blocks[0]});
   write("block_car", storage::BlockRecord{blocks[2]});
+  write("history", storage::HistoryRecord{ref, Group::kEnergy, kNow, "history"});
+  write("session", storage::SessionRecord{ref, kNow, "session"});
 }
 
 void Memories(const Corpus& corpus, const testing::TestCar& car, const PublicKey& phone) {
@@ -347,6 +350,34 @@ void LogRecords(const Corpus& corpus, const CarRef& ref) {
   corpus.Write("log_record", "head", "h" + ToText(head));
 }
 
+void Histories(const Corpus& corpus) {
+  v1::StateGroup state;
+  state.set_observed_at_ms(static_cast<uint64_t>(kNow.ms));
+  state.mutable_link()->mutable_radio()->set_value("LTE");
+  state.mutable_link()->mutable_signal()->set_value(-80);
+  v1::ExtraSignal& extra = *state.add_extra();
+  extra.set_path("Vehicle.Own.Signal");
+  extra.set_flag(true);
+  const std::string first = WithLength(state.SerializeAsString());
+  state.mutable_link()->mutable_signal()->set_value(-90);
+  corpus.Write("history", "messages", "7" + first + WithLength(state.SerializeAsString()));
+  v1::HistoryChunk chunk;
+  chunk.set_begins_at_ms(static_cast<uint64_t>(kNow.ms));
+  v1::HistorySeries& numbers = *chunk.add_series();
+  numbers.set_signal("energy.soc");
+  v1::HistorySeries& texts = *chunk.add_series();
+  texts.set_signal("link.radio");
+  for (int i = 0; i < 3; ++i) {
+    numbers.add_times(i * 1000);
+    numbers.add_received(i - 1);
+    numbers.add_numbers(50 + i);
+    texts.add_times(-i);
+    texts.add_received(i);
+    texts.add_texts("LTE");
+  }
+  corpus.Write("history", "chunk", "c" + chunk.SerializeAsString());
+}
+
 // Every signal of every group once.
 void States(const Corpus& corpus) {
   for (const Group group : kGroups) {
@@ -413,4 +444,5 @@ int main(int argc, char** argv) {
   latchkey::Rates(corpus);
   latchkey::Messages(corpus, car.ref, phone);
   latchkey::LogRecords(corpus, car.ref);
+  latchkey::Histories(corpus);
 }

@@ -1,6 +1,6 @@
 // Records of the bridge's store: a byte for the kind, one for the key's length, key, value. The
-// first byte's case says whether the value comes with its checksum ('a' to 'e') or gets a right one
-// ('A' to 'E'), so that what follows the checksum is reached.
+// first byte's case says whether the value comes with its checksum ('a' to 'i') or gets a right one
+// ('A' to 'I'), so that what follows the checksum is reached.
 #include <string>
 
 #include "storage/records.h"
@@ -35,9 +35,9 @@ void Try(std::string_view input) {
   if (input.size() < 2) {
     return;
   }
-  const bool seal = input[0] >= 'A' && input[0] <= 'G';
+  const bool seal = input[0] >= 'A' && input[0] <= 'I';
   const int number = input[0] - (seal ? 'A' : 'a');
-  if (number < 0 || number > 6) {
+  if (number < 0 || number > 8) {
     return;
   }
   const auto kind = static_cast<storage::Kind>(number);

@@ -13,6 +13,8 @@ namespace {
 // word is still believed (refusing it would take every car offline until the clocks agree), but it
 // does not make later, lower ones stale.
 constexpr Duration kBrokerAheadMax = std::chrono::minutes(5);
+// Cars that did not come back, said in one step: other input gets its turn.
+constexpr size_t kGivenUpPerStepMax = 500;
 
 }  // namespace
 
@@ -30,7 +32,8 @@ void Links::Load(const storage::PresenceRecord& record) {
                            presence.since_ms(),
                            {},
                            0,
-                           ++last_visit_};
+                           ++last_visit_,
+                           presence.ended().ended_at_ms()};
   if (presence.online()) {
     online_.insert(record.ref);
   }
@@ -39,7 +42,7 @@ void Links::Load(const storage::PresenceRecord& record) {
 }
 
 LinkChange Links::Arrived(const CarRef& ref, const std::string& payload, const Now& now,
-                          Effects& out) {
+                          Effects& out, v1::Presence* in_force) {
   v1::Presence presence;
   if (payload.size() > RuleOf(TopicKind::kPresence).payload_bytes_max ||
       !presence.ParseFromString(payload) || presence.broker_started_at_ms() == 0) {
@@ -64,8 +67,11 @@ LinkChange Links::Arrived(const CarRef& ref, const std::string& payload, const N
   }
   Link& link = car->second;
   const Link before = link;
-  link = Link{presence.online(), presence.session(), started,     presence.since_ms(),
-              before.changed_at, broker_session_,    before.visit};
+  link = Link{presence.online(), presence.session(), started,      presence.since_ms(),
+              before.changed_at, broker_session_,    before.visit, presence.ended().ended_at_ms()};
+  if (in_force != nullptr) {
+    *in_force = presence;
+  }
   const bool same_visit = before.session == link.session &&
                           before.broker_started_at_ms == started &&
                           before.since_ms == link.since_ms;
@@ -73,12 +79,25 @@ LinkChange Links::Arrived(const CarRef& ref, const std::string& payload, const N
     link.changed_at = now.mono;  // read from the store: what this clock knows of it begins here
   }
   if (before.online == link.online && same_visit) {
+    if (before.ended_at_ms != link.ended_at_ms) {
+      // An older connection of the car has ended meanwhile: what is kept of it is kept once.
+      out.emplace_back(Write{storage::PresenceRecord{ref, now.wall, payload}, false});
+    }
     return link.online && before.seen != broker_session_ ? LinkChange::kShown : LinkChange::kNone;
   }
   if (!same_visit) {
     link.visit = ++last_visit_;
   }
   link.changed_at = now.mono;
+  if (!link.online && presence.reason() == v1::OFFLINE_REASON_BROKER_RESTART && before.visit != 0) {
+    // Nothing new of a car that was away before the broker's restart.
+    if (before.online || awaited_.contains(ref)) {
+      Await(ref, payload, now);
+    }
+    online_.erase(ref);
+    return before.online ? LinkChange::kOffline : LinkChange::kNone;
+  }
+  AwaitNoMore(ref);
   out.emplace_back(Write{storage::PresenceRecord{ref, now.wall, payload}, false});
   if (link.online) {
     online_.insert(ref);
@@ -119,7 +138,46 @@ void Links::BrokerUp() {
   ++broker_session_;
 }
 
-std::vector<CarRef> Links::DropUnseen() {
+void Links::Await(const CarRef& ref, std::string offline, const Now& now) {
+  const auto [car, added] =
+      awaited_.try_emplace(ref, Awaited{now.mono + limits_.presence_grace, {}});
+  car->second.offline = std::move(offline);
+  if (added) {
+    awaited_until_.insert({car->second.until, ref});
+  }
+}
+
+void Links::AwaitNoMore(const CarRef& ref) {
+  const auto car = awaited_.find(ref);
+  if (car != awaited_.end()) {
+    awaited_until_.erase({car->second.until, ref});
+    awaited_.erase(car);
+  }
+}
+
+void Links::Forget(const CarRef& ref) {
+  AwaitNoMore(ref);
+  online_.erase(ref);
+  cars_.erase(ref);
+}
+
+void Links::Passes(const Now& now, Effects& out) {
+  for (size_t i = 0; i < kGivenUpPerStepMax && !awaited_until_.empty() &&
+                     awaited_until_.begin()->first <= now.mono;
+       ++i) {
+    const CarRef ref = awaited_until_.begin()->second;
+    out.emplace_back(
+        Write{storage::PresenceRecord{ref, now.wall, awaited_.at(ref).offline}, false});
+    AwaitNoMore(ref);
+  }
+}
+
+std::optional<Instant> Links::NextDeadline() const {
+  return awaited_until_.empty() ? std::nullopt
+                                : std::optional<Instant>(awaited_until_.begin()->first);
+}
+
+std::vector<CarRef> Links::DropUnseen(const Now& now) {
   std::vector<CarRef> dropped;
   for (const CarRef& ref : online_) {
     Link& link = cars_.at(ref);
@@ -127,6 +185,12 @@ std::vector<CarRef> Links::DropUnseen() {
       // The same word said later counts as online again: it differs in `online`.
       link.online = false;
       dropped.push_back(ref);
+      v1::Presence offline;
+      offline.set_since_ms(static_cast<uint64_t>(std::max<int64_t>(0, now.wall.ms)));
+      offline.set_reason(v1::OFFLINE_REASON_BROKER_RESTART);
+      offline.set_session(link.session);
+      offline.set_broker_started_at_ms(link.broker_started_at_ms);
+      Await(ref, offline.SerializeAsString(), now);
     }
   }
   for (const CarRef& ref : dropped) {
@@ -144,6 +208,10 @@ void Links::CheckInvariants() const {
     online += link.online ? 1 : 0;
   }
   LK_ASSERT(online == online_.size());
+  LK_ASSERT(awaited_.size() == awaited_until_.size());
+  for (const auto& [ref, awaited] : awaited_) {
+    LK_ASSERT(!Online(ref));
+  }
 }
 
 }  // namespace latchkey::bridge

@@ -1,11 +1,17 @@
 // Which cars are connected, as the broker's plugin says in presence.
+//
+// A restart of the broker takes every car's connection, and most are back within seconds. So a car
+// of which nothing more is known than that the broker is another is awaited: nothing is sent to it,
+// and the store keeps saying that it is online, until it has not come for Limits::presence_grace.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bridge/core/bridge.h"
@@ -32,11 +38,18 @@ class Links {
   void Load(const storage::PresenceRecord& record);
   // A message of presence. One of a broker that started before the newest seen is stale: ignored
   // and counted REASON_OLDER_VERSION, unless the newest seen lies in the future: then a clock was
-  // wrong, and it is forgotten.
-  LinkChange Arrived(const CarRef& ref, const std::string& payload, const Now& now, Effects& out);
+  // wrong, and it is forgotten. `in_force` (nullptr: nobody asks) gets the word when it is neither.
+  LinkChange Arrived(const CarRef& ref, const std::string& payload, const Now& now, Effects& out,
+                     v1::Presence* in_force = nullptr);
   void BrokerUp();
-  // Cars held online that the broker has not shown since BrokerUp; they are offline from here on.
-  std::vector<CarRef> DropUnseen();
+  // Cars held online that the broker has not shown since BrokerUp; they are offline from here on,
+  // and awaited.
+  std::vector<CarRef> DropUnseen(const Now& now);
+  // Nothing of this car is known any more.
+  void Forget(const CarRef& ref);
+  // First in every step: who was awaited for too long is said to be offline.
+  void Passes(const Now& now, Effects& out);
+  std::optional<Instant> NextDeadline() const;
 
   bool Online(const CarRef& ref) const { return online_.count(ref) > 0; }
 
@@ -59,6 +72,8 @@ class Links {
 
   size_t cars_online() const { return online_.size(); }
 
+  size_t cars_awaited() const { return awaited_.size(); }
+
   void CheckInvariants() const;
 
  private:
@@ -70,12 +85,24 @@ class Links {
     Instant changed_at;  // when the bridge was told something else than before
     uint64_t seen = 0;   // the broker session in which it was last said
     uint64_t visit = 0;
+    uint64_t ended_at_ms = 0;  // of the ended session that was told last
   };
+
+  // Said to be online, and not known to be since the broker is another.
+  struct Awaited {
+    Instant until;
+    std::string offline;  // v1::Presence, for when it does not come
+  };
+
+  void Await(const CarRef& ref, std::string offline, const Now& now);
+  void AwaitNoMore(const CarRef& ref);
 
   const Limits& limits_;
   Counters& counters_;
   std::map<CarRef, Link> cars_;
   std::set<CarRef> online_;
+  std::map<CarRef, Awaited> awaited_;
+  std::set<std::pair<Instant, CarRef>> awaited_until_;
   uint64_t newest_broker_started_at_ms_ = 0;
   uint64_t broker_session_ = 0;
   uint64_t last_visit_ = 0;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <charconv>
 #include <chrono>
-#include <map>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -14,15 +13,15 @@
 #include <httplib.h>
 #include <nlohmann/json.hpp>
 
+#include "bridge/http_cars.h"
+#include "bridge/http_export.h"
+#include "bridge/http_history.h"
+#include "bridge/http_links.h"
 #include "bridge/http_log.h"
 #include "bridge/metrics.h"
-#include "latchkey/v1/presence.pb.h"
-#include "proto/certificate.h"
-#include "proto/keyring.h"
 #include "proto/reason.h"
 #include "proto/receipt.h"
 #include "proto/state.h"
-#include "proto/wire.h"
 
 namespace latchkey::bridge {
 
@@ -31,140 +30,17 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kThreads = 4;
-constexpr size_t kCarsDefault = 10000;
-constexpr size_t kCarsMax = 200000;
 constexpr size_t kCommandsMax = 10000;
 constexpr size_t kBlocksDefault = 10000;
-constexpr size_t kPresenceBytesMax = 256;
+constexpr size_t kBlocksShownMax = 200000;
 constexpr time_t kTimeoutSeconds = 5;
 
-enum class Signals : uint8_t { kNo, kYes };
 enum class LogForm : uint8_t { kEntries, kRaw };
 
 Timestamp WallNow() {
   return {std::chrono::duration_cast<Duration>(std::chrono::system_clock::now().time_since_epoch())
               .count()};
 }
-
-Json SignalJson(const SignalRow& row, Timestamp now) {
-  Json json;
-  json["name"] = row.name;
-  json["vss"] = row.vss;
-  json["unit"] = row.unit;
-  std::visit([&](const auto& value) { json["value"] = value; }, row.value);
-  json["observed_at_ms"] = row.observed_at.ms;
-  json["age_ms"] = AgeOf(row.observed_at, now).count();
-  return json;
-}
-
-Json EmptyCar(const CarRef& ref) {
-  Json json;
-  json["fleet"] = ref.fleet.str();
-  json["car"] = ref.car.str();
-  json["online"] = nullptr;
-  json["since_ms"] = nullptr;
-  json["ring_version"] = nullptr;
-  json["certificate_not_after_ms"] = nullptr;
-  json["groups"] = Json::object();
-  return json;
-}
-
-void AddState(const storage::StateRecord& record, Timestamp now, Signals signals, Json& car) {
-  const auto state = FromWire<v1::StateGroup>(record.payload, kStateBytesMax);
-  if (!state) {
-    return;
-  }
-  const Timestamp observed_at{VersionOf(*state).observed_at_ms};
-  Json group;
-  group["observed_at_ms"] = observed_at.ms;
-  group["received_at_ms"] = record.received_at.ms;
-  group["age_ms"] = AgeOf(observed_at, now).count();
-  if (!state->source().empty()) {
-    group["source"] = state->source();
-  }
-  if (signals == Signals::kYes) {
-    group["signals"] = Json::array();
-    for (const SignalRow& row : SignalsOf(*state)) {
-      group["signals"].push_back(SignalJson(row, now));
-    }
-  }
-  car["groups"][std::string(ToText(record.group))] = std::move(group);
-}
-
-void AddPresence(const storage::PresenceRecord& record, Json& car) {
-  const auto presence = FromWire<v1::Presence>(record.payload, kPresenceBytesMax);
-  if (presence) {
-    car["online"] = presence->online();
-    car["since_ms"] = presence->since_ms();
-  }
-}
-
-// When the certificate that a stored ring carries runs out; null: it cannot be read.
-Json CertificateEnd(const std::string& signed_ring) {
-  const auto ring = FromWire<v1::SignedKeyRing>(signed_ring, kKeyRingBytesMax);
-  if (!ring) {
-    return nullptr;
-  }
-  const Result<Certificate> certificate = Certificate::FromDer(ring->certificate());
-  return certificate ? Json(certificate->not_after.ms) : Json(nullptr);
-}
-
-// Everything the store says of cars, by car.
-class CarsView {
- public:
-  CarsView(const storage::Reader& reader, Timestamp now, Signals signals)
-      : reader_(reader), now_(now), signals_(signals) {}
-
-  Result<void> Read(const std::optional<CarRef>& ref, const std::optional<FleetId>& fleet) {
-    const auto skip = [](std::string_view, const Error&) {};
-    for (const storage::Kind kind :
-         {storage::Kind::kState, storage::Kind::kPresence, storage::Kind::kRing}) {
-      LK_CHECK(reader_.Scan(
-          kind, ref, [&](const storage::Record& record) { Add(record, fleet); }, skip));
-    }
-    return {};
-  }
-
-  // What is slow to find out: for cars that are shown.
-  void Finish(const CarRef& ref) {
-    const auto ring = rings_.find(ref);
-    if (ring != rings_.end()) {
-      cars.at(ref)["certificate_not_after_ms"] = CertificateEnd(ring->second);
-    }
-  }
-
-  std::map<CarRef, Json> cars;
-
- private:
-  void Add(const storage::Record& record, const std::optional<FleetId>& fleet) {
-    std::visit(
-        [&](const auto& one) {
-          using One = std::decay_t<decltype(one)>;
-          if constexpr (std::is_same_v<One, storage::StateRecord> ||
-                        std::is_same_v<One, storage::PresenceRecord> ||
-                        std::is_same_v<One, storage::RingRecord>) {
-            if (fleet && one.ref.fleet != *fleet) {
-              return;
-            }
-            Json& car = cars.try_emplace(one.ref, EmptyCar(one.ref)).first->second;
-            if constexpr (std::is_same_v<One, storage::StateRecord>) {
-              AddState(one, now_, signals_, car);
-            } else if constexpr (std::is_same_v<One, storage::PresenceRecord>) {
-              AddPresence(one, car);
-            } else {
-              car["ring_version"] = one.version;
-              rings_.emplace(one.ref, one.payload);
-            }
-          }
-        },
-        record);
-  }
-
-  const storage::Reader& reader_;
-  const Timestamp now_;
-  const Signals signals_;
-  std::map<CarRef, std::string> rings_;
-};
 
 Json BlockJson(const Block& block, Timestamp now) {
   const auto name = [](const std::string& text) {
@@ -192,7 +68,7 @@ std::optional<size_t> LimitOf(const httplib::Request& request, size_t otherwise)
   const std::string text = request.get_param_value("limit");
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), limit);
   if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || limit < 1 ||
-      limit > kCarsMax) {
+      limit > kBlocksShownMax) {
     return std::nullopt;
   }
   return limit;
@@ -225,6 +101,18 @@ void Complain(httplib::Response& response, int status, const std::string& text) 
   Answer(response, status, Json{{"error", text}});
 }
 
+// Of a request that outlives it.
+Parameter ParametersOf(const httplib::Request& request) {
+  return [&request](const std::string& name) {
+    return request.has_param(name) ? std::optional(request.get_param_value(name)) : std::nullopt;
+  };
+}
+
+void Give(httplib::Response& response, const HttpAnswer& answer) {
+  response.status = answer.status;
+  response.set_content(answer.json, "application/json");
+}
+
 bool NamesThisMachine(const std::string& host_header) {
   for (const std::string_view name : {"127.0.0.1", "localhost", "[::1]"}) {
     if (host_header == name || host_header.rfind(std::string(name) + ":", 0) == 0) {
@@ -238,20 +126,24 @@ bool NamesThisMachine(const std::string& host_header) {
 
 struct Http::Impl {
   Impl(const storage::Store& store_given, std::function<Status()> status_given,
-       SmsPostDoor sms_post_given)
-      : store(store_given), status(std::move(status_given)), sms_post(std::move(sms_post_given)) {}
+       HttpDoors doors_given)
+      : store(store_given), status(std::move(status_given)), doors(std::move(doors_given)) {}
 
   void AddRoutes();
+  void AddPosts();
+  CarsNow AtNow() const;
   void Ready(httplib::Response& response) const;
   void Cars(const httplib::Request& request, httplib::Response& response) const;
   void OneCar(const httplib::Request& request, httplib::Response& response) const;
   void Commands(const httplib::Request& request, httplib::Response& response) const;
   void BlocksOf(const httplib::Request& request, httplib::Response& response) const;
   void Log(const httplib::Request& request, httplib::Response& response, LogForm form) const;
+  void History(const httplib::Request& request, httplib::Response& response) const;
+  void Export(const httplib::Request& request, httplib::Response& response) const;
 
   const storage::Store& store;
   const std::function<Status()> status;
-  const SmsPostDoor sms_post;
+  const HttpDoors doors;
   httplib::Server server;
   std::thread thread;
 };
@@ -269,38 +161,13 @@ void Http::Impl::Ready(httplib::Response& response) const {
   response.set_content(why.empty() ? "ready\n" : why, "text/plain");
 }
 
+CarsNow Http::Impl::AtNow() const {
+  const Status now = status();
+  return {WallNow(), now.broker_connected, now.gauges.wrong_clocks};
+}
+
 void Http::Impl::Cars(const httplib::Request& request, httplib::Response& response) const {
-  std::optional<FleetId> fleet;
-  if (request.has_param("fleet")) {
-    fleet = FleetId::Parse(request.get_param_value("fleet"));
-    if (!fleet) {
-      return Complain(response, 400, "fleet is not the name of a fleet");
-    }
-  }
-  const std::optional<size_t> limit = LimitOf(request, kCarsDefault);
-  if (!limit) {
-    return Complain(response, 400, "limit must be from 1 to " + std::to_string(kCarsMax));
-  }
-  const Timestamp now = WallNow();
-  const auto reader = store.Snapshot();
-  CarsView view(*reader, now, Signals::kNo);
-  const Result<void> read = view.Read(std::nullopt, fleet);
-  if (!read) {
-    return Complain(response, 503, read.error().text);
-  }
-  Json json;
-  json["now_ms"] = now.ms;
-  json["broker_connected"] = status().broker_connected;
-  json["truncated"] = view.cars.size() > *limit;
-  json["cars"] = Json::array();
-  for (auto& [ref, car] : view.cars) {
-    if (json["cars"].size() == *limit) {
-      break;
-    }
-    view.Finish(ref);
-    json["cars"].push_back(std::move(car));
-  }
-  Answer(response, 200, json);
+  Give(response, CarsPage(*store.Snapshot(), ParametersOf(request), AtNow()));
 }
 
 void Http::Impl::OneCar(const httplib::Request& request, httplib::Response& response) const {
@@ -309,24 +176,8 @@ void Http::Impl::OneCar(const httplib::Request& request, httplib::Response& resp
   if (!fleet || !car) {
     return Complain(response, 400, "not the name of a fleet and a car");
   }
-  const CarRef ref{*fleet, *car};
-  const Timestamp now = WallNow();
-  const auto reader = store.Snapshot();
-  CarsView view(*reader, now, Signals::kYes);
-  const Result<void> read = view.Read(ref, std::nullopt);
-  if (!read) {
-    return Complain(response, 503, read.error().text);
-  }
-  const auto found = view.cars.find(ref);
-  if (found == view.cars.end()) {
-    return Complain(response, 404, "nothing is known of car " + ref.ToText());
-  }
-  view.Finish(ref);
-  Json json;
-  json["now_ms"] = now.ms;
-  json["broker_connected"] = status().broker_connected;
-  json.update(found->second);
-  Answer(response, 200, json);
+  doors.location_read({*fleet, *car});
+  Give(response, CarPage(*store.Snapshot(), CarRef{*fleet, *car}, AtNow()));
 }
 
 void Http::Impl::Commands(const httplib::Request& request, httplib::Response& response) const {
@@ -363,7 +214,7 @@ void Http::Impl::Commands(const httplib::Request& request, httplib::Response& re
 void Http::Impl::BlocksOf(const httplib::Request& request, httplib::Response& response) const {
   const std::optional<size_t> limit = LimitOf(request, kBlocksDefault);
   if (!limit) {
-    return Complain(response, 400, "limit must be from 1 to " + std::to_string(kCarsMax));
+    return Complain(response, 400, "limit must be from 1 to " + std::to_string(kBlocksShownMax));
   }
   const std::string lifted = request.get_param_value("lifted");
   if (!lifted.empty() && lifted != "0" && lifted != "1") {
@@ -405,13 +256,57 @@ void Http::Impl::BlocksOf(const httplib::Request& request, httplib::Response& re
 void Http::Impl::Log(const httplib::Request& request, httplib::Response& response,
                      LogForm form) const {
   const auto reader = store.Snapshot();
-  const Parameter parameter = [&](const std::string& name) {
-    return request.has_param(name) ? std::optional(request.get_param_value(name)) : std::nullopt;
+  Give(response, form == LogForm::kRaw ? RawLogPage(*reader, ParametersOf(request))
+                                       : LogPage(*reader, ParametersOf(request), WallNow()));
+}
+
+void Http::Impl::History(const httplib::Request& request, httplib::Response& response) const {
+  const auto fleet = FleetId::Parse(request.get_param_value("fleet"));
+  const auto car = CarId::Parse(request.get_param_value("car"));
+  if (fleet && car && request.get_param_value("signal").rfind("location.", 0) == 0) {
+    doors.location_read({*fleet, *car});
+  }
+  Give(response, HistoryPage(*store.Snapshot(), ParametersOf(request), WallNow()));
+}
+
+void Http::Impl::Export(const httplib::Request& request, httplib::Response& response) const {
+  const auto fleet = FleetId::Parse(request.get_param_value("fleet"));
+  const auto car = CarId::Parse(request.get_param_value("car"));
+  const auto key = KeyId::Parse(request.get_param_value("key"));
+  if (key) {
+    Give(response, ExportKey(*store.Snapshot(), *key, WallNow()));
+  } else if (fleet && car) {
+    doors.location_read({*fleet, *car});
+    Give(response, ExportCar(*store.Snapshot(), {*fleet, *car}, WallNow()));
+  } else {
+    Complain(response, 400, "fleet and car must name a car, or key a key");
+  }
+}
+
+void Http::Impl::AddPosts() {
+  using httplib::Request;
+  using httplib::Response;
+  const auto post = [](const Request& request) {
+    return AdminPost{request.get_header_value("Authorization"), request.body};
   };
-  const LogAnswer answer = form == LogForm::kRaw ? RawLogPage(*reader, parameter)
-                                                 : LogPage(*reader, parameter, WallNow());
-  response.status = answer.status;
-  response.set_content(answer.json, "application/json");
+  server.set_payload_max_length(doors.sms_post ? kSmsPostBytesMax : kErasePostBytesMax);
+  server.Post("/v1/erase", [this, post](const Request& request, Response& response) {
+    Give(response, BeginErasure(doors.erase, post(request), status().broker_connected));
+  });
+  server.Post("/v1/scrub", [this, post](const Request& request, Response& response) {
+    Give(response, ScrubStore(doors.erase, post(request), store));
+  });
+  server.Get("/v1/erase", [this](const Request& request, Response& response) {
+    Give(response, ErasurePage(ParametersOf(request), status().erasures));
+  });
+  if (doors.sms_post) {
+    server.Post("/v1/sms/report", [this](const Request& request, Response& response) {
+      const SmsPostAnswer answer =
+          doors.sms_post({request.get_header_value("Authorization"), request.body});
+      response.status = answer.status;
+      response.set_content(answer.text.empty() ? "" : answer.text + "\n", "text/plain");
+    });
+  }
 }
 
 void Http::Impl::AddRoutes() {
@@ -421,7 +316,6 @@ void Http::Impl::AddRoutes() {
   server.set_read_timeout(kTimeoutSeconds);
   server.set_write_timeout(kTimeoutSeconds);
   server.set_keep_alive_timeout(1);
-  server.set_payload_max_length(sms_post ? kSmsPostBytesMax : 0);
   // httplib's default lets two processes listen on one port; here that is a mistake to be told of.
   server.set_socket_options([](socket_t socket) {
     const int yes = 1;
@@ -449,20 +343,23 @@ void Http::Impl::AddRoutes() {
              [this](const Request& request, Response& response) { Commands(request, response); });
   server.Get("/v1/blocks",
              [this](const Request& request, Response& response) { BlocksOf(request, response); });
+  server.Get("/v1/sessions", [this](const Request& request, Response& response) {
+    Give(response, SessionsPage(*store.Snapshot(), ParametersOf(request), WallNow()));
+  });
+  server.Get("/v1/doctor", [this](const Request& request, Response& response) {
+    Give(response, DoctorPage(*store.Snapshot(), ParametersOf(request), WallNow()));
+  });
+  server.Get("/v1/history",
+             [this](const Request& request, Response& response) { History(request, response); });
   server.Get("/v1/log", [this](const Request& request, Response& response) {
     Log(request, response, LogForm::kEntries);
   });
   server.Get("/v1/log/raw", [this](const Request& request, Response& response) {
     Log(request, response, LogForm::kRaw);
   });
-  if (sms_post) {
-    server.Post("/v1/sms/report", [this](const Request& request, Response& response) {
-      const SmsPostAnswer answer =
-          sms_post({request.get_header_value("Authorization"), request.body});
-      response.status = answer.status;
-      response.set_content(answer.text.empty() ? "" : answer.text + "\n", "text/plain");
-    });
-  }
+  server.Get("/v1/export",
+             [this](const Request& request, Response& response) { Export(request, response); });
+  AddPosts();
 }
 
 Http::Http(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -474,8 +371,8 @@ Http::~Http() {
 
 Result<std::unique_ptr<Http>> Http::Listen(const std::string& host, int port,
                                            const storage::Store& store,
-                                           std::function<Status()> status, SmsPostDoor sms_post) {
-  auto impl = std::make_unique<Impl>(store, std::move(status), std::move(sms_post));
+                                           std::function<Status()> status, HttpDoors doors) {
+  auto impl = std::make_unique<Impl>(store, std::move(status), std::move(doors));
   impl->AddRoutes();
   if (!impl->server.bind_to_port(host.c_str(), port)) {
     return Fail(v1::REASON_INTERNAL, "HTTP cannot listen on " + host + ":" + std::to_string(port) +

@@ -4,16 +4,7 @@
 //   GET /healthz    200 while the process runs
 //   GET /readyz     200, or 503 with why: the broker is away, or the store cannot write
 //   GET /metrics    Prometheus text
-//   GET /v1/cars[?fleet=F][&limit=N]   {"now_ms", "broker_connected", "truncated", "cars":
-//   [{"fleet",
-//       "car", "online", "since_ms", "ring_version", "certificate_not_after_ms", "groups":
-//       {"energy": {"observed_at_ms", "received_at_ms", "age_ms", "source"}}}]}; online and
-//       since_ms are null when no presence is known, ring_version and certificate_not_after_ms
-//       (when the car's certificate runs out) are null without a ring, source is absent when it is
-//       the car itself
-//   GET /v1/cars/{fleet}/{car}         one car as above, each group with "signals": [{"name",
-//   "vss",
-//       "unit", "value", "observed_at_ms", "age_ms"}]; 404 when nothing is known of it
+//   GET /v1/cars, /v1/cars/{fleet}/{car}   who is online and the newest state, see http_cars.h
 //   GET /v1/commands?fleet=F&car=C     {"now_ms", "commands": [{"fleet", "car", "command_id",
 //   "key_id",
 //       "state", "reason", "final", "order", "received_at_ms", "changed_at_ms", "age_ms"}]}; the
@@ -23,7 +14,11 @@
 //       keys that are denied; fleet and car are null when it is everywhere, car when it is the
 //       fleet; cause is owner or administrator; command_id, of the owner's RemoveKey, may be null;
 //       with lifted=1 also what was denied once
+//   GET /v1/sessions, /v1/doctor       links of cars, see http_links.h
+//   GET /v1/history                    what signals were, see http_history.h
 //   GET /v1/log, /v1/log/raw           the log, see http_log.h
+//   GET /v1/export                     all that is kept of a car or a key, see http_export.h
+//   POST /v1/erase, GET /v1/erase, POST /v1/scrub   see http_erase.h
 //   POST /v1/sms/report    what became of an SMS, see sms_http.h; 404 without such a gateway
 #pragma once
 
@@ -31,22 +26,30 @@
 #include <memory>
 #include <string>
 
+#include "bridge/http_erase.h"
 #include "bridge/runner.h"
 #include "bridge/sms.h"
 #include "storage/store.h"
 
 namespace latchkey::bridge {
 
+// What HTTP can set going. Each may be called from any thread.
+struct HttpDoors {
+  SmsPostDoor sms_post = {};  // empty: reports are not taken
+  EraseDoor erase = {};       // empty: nothing can be erased
+  // Somebody reads where a car is.
+  std::function<void(const CarRef&)> location_read = [](const CarRef&) {};
+};
+
 // Not copyable. Thread rule: made and destroyed by one thread; serves from its own, reading only
 // snapshots of `store` and copies of the status. Both outlive it.
 class Http {
  public:
-  // Listens at once; with `sms_post` it takes reports, too. Error REASON_INTERNAL: the address
+  // Listens at once. Error REASON_INTERNAL: the address
   // cannot be bound.
   static Result<std::unique_ptr<Http>> Listen(const std::string& host, int port,
                                               const storage::Store& store,
-                                              std::function<Status()> status,
-                                              SmsPostDoor sms_post = {});
+                                              std::function<Status()> status, HttpDoors doors = {});
   ~Http();
   Http(const Http&) = delete;
   Http& operator=(const Http&) = delete;

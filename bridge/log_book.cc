@@ -154,6 +154,31 @@ Result<LogBook::Oldest> LogBook::FindOldest(const storage::Reader& reader, Times
   return oldest;
 }
 
+Result<LogBook::Blanked> LogBook::Blank(const storage::Reader& reader, uint64_t from,
+                                        size_t records_max,
+                                        const std::function<bool(const v1::LogEntry&)>& names) {
+  Blanked blanked{from, true, 0, 0, {}};
+  size_t looked_at = 0;
+  LK_CHECK(reader.ScanLog(
+      from,
+      [&](const storage::LogRecord& record) {
+        blanked.next = record.sequence + 1;
+        const Result<LogLink> link = OpenLogRecord(record.payload);
+        blanked.unreadable += link ? 0 : 1;
+        if (link && link->entry && names(*link->entry)) {
+          if (Result<std::string> kept = EraseLogBody(record.payload)) {
+            erased_bytes_ += record.payload.size() - kept->size();
+            blanked.changes.emplace_back(storage::LogRecord{record.sequence, std::move(*kept)});
+            ++blanked.entries;
+          }
+        }
+        blanked.end = ++looked_at < records_max;
+        return blanked.end;
+      },
+      [&](std::string_view, const Error&) { ++blanked.unreadable; }));
+  return blanked;
+}
+
 Result<std::vector<storage::Change>> LogBook::Prune(const storage::Reader& reader, const Now& now) {
   std::vector<storage::Change> changes;
   look_at_ = now.mono + bounds_.look_every;

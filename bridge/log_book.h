@@ -61,6 +61,21 @@ class LogBook {
   // Kept or Lost. Errors: those of the reader.
   Result<std::vector<storage::Change>> Prune(const storage::Reader& reader, const Now& now);
 
+  // What blanking a part of the log gives.
+  struct Blanked {
+    uint64_t next = 0;  // where the next part begins
+    bool end = false;   // there is none
+    uint64_t entries = 0;
+    uint64_t unreadable = 0;  // damaged: whether they name it nobody can tell
+    std::vector<storage::Change> changes;
+  };
+
+  // Changes that take the content out of entries that `names` picks, from `from` on; at most
+  // `records_max` are looked at. The chain stays whole. To be followed by Kept or Lost. Errors:
+  // those of the reader.
+  Result<Blanked> Blank(const storage::Reader& reader, uint64_t from, size_t records_max,
+                        const std::function<bool(const v1::LogEntry&)>& names);
+
   LogFigures figures() const { return {head_, head_.sequence + 1 - first_, bytes_}; }
 
  private:

@@ -11,6 +11,7 @@
 #include <CLI/CLI.hpp>
 #include <pthread.h>
 
+#include "bridge/admin_token.h"
 #include "bridge/ca_folder.h"
 #include "bridge/config.h"
 #include "bridge/contacts_folder.h"
@@ -31,6 +32,7 @@ namespace {
 constexpr size_t kIntakeMax = 10000;
 constexpr Duration kTurn = std::chrono::milliseconds(200);
 constexpr Duration kLookEvery = std::chrono::seconds(2);  // at folders: the fleets' CAs, contacts
+constexpr Duration kErasureWait = std::chrono::seconds(5);
 constexpr long kSignalWaitNanoseconds = 200'000'000;
 
 void Say(LogEvent::Level level, std::string event,
@@ -142,6 +144,27 @@ Result<Gateway> OpenGateway(const Config& config, SmsReportSink sink) {
   return Gateway{std::make_unique<NoSms>(sink), {}};
 }
 
+// What HTTP can set going goes through the intake like all that happens.
+Result<HttpDoors> OpenDoors(const Config& config, SmsPostDoor sms_post, Intake& intake) {
+  HttpDoors doors;
+  doors.sms_post = std::move(sms_post);
+  LK_TRY(doors.erase.token,
+         AdminToken(std::filesystem::path(config.store_path).parent_path() / kAdminTokenFile));
+  const auto last =
+      std::make_shared<std::atomic<uint64_t>>(static_cast<uint64_t>(SystemNow().wall.ms));
+  doors.erase.begin = [&intake, last](std::variant<CarRef, KeyId> of,
+                                      std::string who) -> std::optional<uint64_t> {
+    const uint64_t id = ++*last;
+    const std::optional<uint64_t> ticket =
+        intake.Put(Erasure{id, std::move(of), std::move(who)}, kErasureWait);
+    return ticket && intake.WaitFinished(*ticket, kErasureWait) ? std::optional(id) : std::nullopt;
+  };
+  doors.location_read = [&intake](const CarRef& ref) {
+    static_cast<void>(intake.Put(LocationRead{ref}, Duration(0)));
+  };
+  return doors;
+}
+
 // Looks at the folder of contacts on a thread of its own, since it may hold many. Without a gateway
 // nobody looks: no car has a number then, and none is woken in vain.
 class ContactsWatch {
@@ -201,12 +224,17 @@ Result<int> Run(const Config& config) {
   runner_limits.log.keep = std::chrono::hours(24 * config.log_book.keep_days);
   LK_TRY(const Gateway gateway,
          OpenGateway(config, [&intake](SmsReport report) { intake.PutAlways(std::move(report)); }));
-  Runner runner(Limits{}, std::move(cas), runner_limits,
+  Limits limits;
+  limits.history_keep = std::chrono::hours(24 * config.history.keep_days);
+  limits.sessions_kept = std::chrono::hours(24 * config.links.keep_days);
+  limits.history_bytes_per_car = static_cast<uint64_t>(config.history.bytes_per_car);
+  Runner runner(limits, std::move(cas), runner_limits,
                 {intake, *store, mqtt, SystemNow, Log, gateway.sender.get()});
   LK_CHECK(runner.Load());
   const auto status = [&] { return WholeStatus(runner, figures, config); };
+  LK_TRY(const HttpDoors doors, OpenDoors(config, gateway.post, intake));
   LK_TRY(std::unique_ptr<Http> http,
-         Http::Listen(config.http.host, config.http.port, *store, status, gateway.post));
+         Http::Listen(config.http.host, config.http.port, *store, status, doors));
   const ContactsWatch contacts(config.sms, intake);
   std::atomic<bool> stop = false;
   std::atomic<bool> failed = false;

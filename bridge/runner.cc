@@ -35,6 +35,13 @@ Counters Sum(Counters sum, const Counters& other) {
   sum.sms_failed += other.sms_failed;
   sum.wakes_skipped += other.wakes_skipped;
   sum.events_left_out += other.events_left_out;
+  sum.sessions_kept += other.sessions_kept;
+  sum.sessions_left_out += other.sessions_left_out;
+  sum.clocks_jumped_forward += other.clocks_jumped_forward;
+  sum.clocks_jumped_back += other.clocks_jumped_back;
+  sum.history_samples += other.history_samples;
+  sum.history_left_out += other.history_left_out;
+  sum.history_written += other.history_written;
   for (const auto& [reason, count] : other.refused) {
     sum.refused[reason] += count;
   }
@@ -131,6 +138,9 @@ Duration Runner::WaitFor(Duration wait) const {
         parts_.publisher.backlog() > runner_limits_.backlog_max ? kBacklogPause : Duration(0);
     wait = std::min(wait, std::max(*deadline - now, least));
   }
+  if (!blankings_.empty()) {
+    wait = Duration(0);
+  }
   if (unsynced_) {
     wait = std::min(wait, synced_at_ + runner_limits_.sync_every - now);
   }
@@ -147,6 +157,8 @@ void Runner::Step(const Input& input, const Now& now, Effects& out) {
     fleet_cas_ = *cas;  // for the next core
   } else if (const auto* contacts = std::get_if<Contacts>(&input)) {
     contacts_ = *contacts;
+  } else if (const auto* erasure = std::get_if<Erasure>(&input)) {
+    Begin(*erasure);
   }
 }
 
@@ -177,6 +189,7 @@ void Runner::Turn(Duration wait) {
   if (Release(inputs)) {
     SyncIfDue(parts_.clock().mono);
     PruneLog();
+    BlankLog();
   }
   UpdateStatus();
 }
@@ -287,6 +300,10 @@ bool Runner::Finish() {
     Turn(Duration(0));
   }
   if (failure_) {
+    return false;
+  }
+  core_->Close(parts_.clock(), effects_);
+  if (!Release({})) {
     return false;
   }
   const bool synced = parts_.store.Sync().has_value();

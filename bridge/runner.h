@@ -14,6 +14,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -63,6 +64,15 @@ struct CertificateEnd {
   Timestamp not_after;
 };
 
+// How far an erasure is: first the store, at once, then the log.
+struct ErasureProgress {
+  uint64_t id = 0;
+  bool done = false;
+  bool failed = false;       // the log could not be read: to be asked for again
+  uint64_t log_entries = 0;  // that lost their content
+  uint64_t unreadable = 0;   // entries of the log that are damaged
+};
+
 // What the outside may know of the bridge; copied whole.
 struct Status {
   Counters counters;
@@ -78,6 +88,7 @@ struct Status {
   LogFigures log;
   double commit_seconds_sum = 0;
   std::array<uint64_t, kCommitSecondsBounds.size() + 1> commit_seconds{};  // per bucket
+  std::vector<ErasureProgress> erasures;                                   // the last ones
   size_t intake = 0;                                                       // waiting inputs
   size_t backlog = 0;                                                      // waiting words
 };
@@ -91,6 +102,7 @@ struct RunnerLimits {
   // Inputs that are kept while the store fails; what comes above is dropped and counted: it is
   // retained at the broker, or said again by who did not hear an answer.
   size_t kept_max = 20000;
+  size_t blanked_per_turn_max = 5000;  // entries of the log that are looked at for an erasure
   LogBounds log;
 };
 
@@ -140,6 +152,13 @@ class Runner {
     uint64_t dropped = 0;           // inputs above kept_max
   };
 
+  // What is still to be taken out of the log.
+  struct Blanking {
+    Erasure erasure;
+    uint64_t next = 0;  // sequence
+    ErasureProgress progress;
+  };
+
   Result<std::unique_ptr<Bridge>> Loaded();
   Duration WaitFor(Duration wait) const;
   void Step(const Input& input, const Now& now, Effects& out);
@@ -156,6 +175,9 @@ class Runner {
   void TryAgain();
   void RetryLater();
   void PruneLog();
+  void Begin(const Erasure& erasure);
+  void BlankLog();
+  void Tell(const ErasureProgress& progress);
   void SyncIfDue(Instant now);
   void Say(LogEvent::Level level, std::string event,
            std::vector<std::pair<std::string, std::string>> fields) const;
@@ -174,6 +196,7 @@ class Runner {
   Counters before_;  // of cores that were dropped
   std::optional<Failure> failure_;
   LogBook log_book_;
+  std::deque<Blanking> blankings_;
   Contacts contacts_;          // for the next core
   Keeps keeps_ = Keeps::kYes;  // of core_
   bool unsynced_ = false;

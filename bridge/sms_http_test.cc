@@ -251,7 +251,8 @@ TEST_CASE("http: reports come in by POST where a gateway takes them, and nowhere
   client.set_read_timeout(10);
   const httplib::Headers token = {{"Authorization", "Bearer x"}};
   {
-    const auto http = Http::Listen("127.0.0.1", port, store, [] { return Status(); }, door);
+    const auto http =
+        Http::Listen("127.0.0.1", port, store, [] { return Status(); }, {.sms_post = door});
     REQUIRE(http.has_value());
     CHECK(client.Post("/v1/sms/report", token, "words", "application/json")->status == 401);
     REQUIRE(posts.size() == 1);

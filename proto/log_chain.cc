@@ -127,6 +127,15 @@ Result<LogLink> OpenLogRecord(std::string_view bytes) {
                  std::move(entry)};
 }
 
+Result<std::string> EraseLogBody(std::string_view record) {
+  std::optional<v1::LogRecord> kept = FromWire<v1::LogRecord>(record, kLogRecordBytesMax);
+  if (!kept) {
+    return Fail(v1::REASON_MALFORMED, "a record of the log does not parse: left as it is");
+  }
+  kept->clear_body();
+  return kept->SerializeAsString();
+}
+
 Result<void> CheckFollows(const LogHead& head, const LogLink& link) {
   const uint64_t want = head.sequence + 1;
   if (link.head.sequence > want) {

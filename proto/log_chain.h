@@ -37,6 +37,10 @@ struct LogLink {
 
 Result<LogLink> OpenLogRecord(std::string_view bytes);
 
+// The record without its body: its place in the chain stays. Error REASON_MALFORMED: it does not
+// parse.
+Result<std::string> EraseLogBody(std::string_view record);
+
 // Does `link` follow `head`? Error REASON_MALFORMED names the sequence where the chain is broken:
 // a gap, a repeat, or another record before it.
 Result<void> CheckFollows(const LogHead& head, const LogLink& link);

@@ -325,6 +325,11 @@ struct RocksDbStore::Impl {
   Result<void> OpenDatabase();
   Result<void> Recover();
   Result<void> CheckRoom() const;
+
+  std::shared_ptr<const Opened> Share() const {
+    const std::scoped_lock lock(mutex);
+    return opened;
+  }
 };
 
 RocksDbStore::Impl::~Impl() {
@@ -455,12 +460,37 @@ Result<void> RocksDbStore::Sync() {
   return {};
 }
 
-std::unique_ptr<Reader> RocksDbStore::Snapshot() const {
-  std::shared_ptr<const Opened> opened;
-  {
-    const std::scoped_lock lock(impl_->mutex);
-    opened = impl_->opened;
+Result<void> RocksDbStore::Scrub() const {
+  const std::shared_ptr<const Opened> opened = impl_->Share();
+  if (opened == nullptr) {
+    return Unavailable("the store is being opened again");
   }
+  uint64_t bytes = impl_->options.free_bytes_min;
+  for (rocksdb::ColumnFamilyHandle* family : opened->families) {
+    uint64_t of_family = 0;
+    opened->database->GetIntProperty(family, "rocksdb.total-sst-files-size", &of_family);
+    bytes += of_family;
+  }
+  if (FreeBytesAt(impl_->path) < bytes) {
+    return Unavailable("rewriting the store " + impl_->path + " needs " +
+                       std::to_string(bytes >> 20) + " MB free: make room and try again");
+  }
+  // What was written last goes into tables, too, and its log is deleted.
+  rocksdb::Status status = opened->database->Flush(rocksdb::FlushOptions(), opened->families);
+  rocksdb::CompactRangeOptions options;
+  options.exclusive_manual_compaction = false;
+  options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+  for (size_t i = 0; status.ok() && i < opened->families.size(); ++i) {
+    status = opened->database->CompactRange(options, opened->families[i], nullptr, nullptr);
+  }
+  if (!status.ok()) {
+    return Unavailable("rewriting the store " + impl_->path + " failed: " + status.ToString());
+  }
+  return {};
+}
+
+std::unique_ptr<Reader> RocksDbStore::Snapshot() const {
+  std::shared_ptr<const Opened> opened = impl_->Share();
   if (opened == nullptr) {
     return std::make_unique<NoReader>(impl_->path);
   }

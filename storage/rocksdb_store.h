@@ -35,6 +35,8 @@ class RocksDbStore final : public Store {
   Result<void> Commit(std::span<const Change> changes, Durability durability) override;
   Result<void> Sync() override;
   std::unique_ptr<Reader> Snapshot() const override;
+  // Names of files' first and last keys stay in RocksDB's manifest until the store is opened again.
+  Result<void> Scrub() const override;
 
  private:
   struct Impl;

@@ -52,6 +52,11 @@ class Store {
   // Makes all committed changes durable.
   virtual Result<void> Sync() = 0;
   virtual std::unique_ptr<Reader> Snapshot() const = 0;
+
+  // Rewrites what is kept, so that nothing is left of what was erased or replaced before. Takes
+  // long and as much room again as the store has. From any thread, beside the writer; an engine
+  // that keeps nothing of the past has nothing to do. Error REASON_STORE_UNAVAILABLE.
+  virtual Result<void> Scrub() const { return {}; }
 };
 
 }  // namespace latchkey::storage

@@ -5,11 +5,14 @@
 #include <utility>
 
 #include "bridge/core/denials.h"
+#include "bridge/core/erasure.h"
+#include "bridge/core/history.h"
 #include "bridge/core/journal.h"
 #include "bridge/core/last_known.h"
 #include "bridge/core/links.h"
 #include "bridge/core/outbox.h"
 #include "bridge/core/rings.h"
+#include "bridge/core/sessions.h"
 #include "proto/command.h"
 #include "proto/topic.h"
 
@@ -36,8 +39,10 @@ struct Bridge::Impl {
       : limits(limits_given),
         fleet_cas(std::move(fleet_cas_given)),
         last_known(limits, counters),
+        history(limits, counters),
         rings(limits, fleet_cas, counters),
         links(limits, counters),
+        sessions(limits, counters),
         denials(counters),
         events(counters),
         outbox(limits, links, rings, denials, counters) {}
@@ -45,10 +50,13 @@ struct Bridge::Impl {
   void Arrived(const Publish& publish, const Now& now, Effects& out);
   void ArrivedCommand(const CarRef& ref, const KeyId& lane, const Publish& publish, const Now& now,
                       Effects& out);
+  void ArrivedState(const CarRef& ref, Group group, const Publish& publish, const Now& now,
+                    Effects& out);
   void ArrivedPresence(const CarRef& ref, const Publish& publish, const Now& now, Effects& out);
   // True: it was from the broker's plugin.
   bool ArrivedFromPlugin(const Publish& publish, const Now& now, Effects& out);
   void CasChanged(const FleetCas& cas, const Now& now, Effects& out);
+  void Erase(const Erasure& erasure, const Now& now, Effects& out);
   void BrokerUp(const Now& now, Effects& out);
   void BrokerDown();
   void Reconcile(const Now& now, Effects& out);
@@ -57,10 +65,13 @@ struct Bridge::Impl {
   FleetCas fleet_cas;
   Counters counters;
   LastKnown last_known;
+  History history;
   Rings rings;
   Links links;
+  CarSessions sessions;
   Denials denials;
   BrokerEvents events;
+  LocationReads location_reads;
   Outbox outbox;
   bool broker_up = false;
   // While the broker shows what it retains and we have not answered: when we do.
@@ -83,9 +94,28 @@ void Bridge::Impl::ArrivedCommand(const CarRef& ref, const KeyId& lane, const Pu
   outbox.Arrived(*command, now, out);
 }
 
+void Bridge::Impl::ArrivedState(const CarRef& ref, Group group, const Publish& publish,
+                                const Now& now, Effects& out) {
+  const StateTaken taken = last_known.Arrived(ref, group, publish, now, out);
+  if (taken != StateTaken::kRefused) {
+    sessions.Saw(ref, group, publish.payload, now);
+  }
+  if (taken == StateTaken::kStored) {
+    history.Stored(ref, group, publish.payload, now, out);
+  }
+  if (taken == StateTaken::kBrokerOlder && broker_up && !reconcile_at) {
+    reconcile_at = now.mono + kReconcilePause;
+  }
+}
+
 void Bridge::Impl::ArrivedPresence(const CarRef& ref, const Publish& publish, const Now& now,
                                    Effects& out) {
-  switch (links.Arrived(ref, publish.payload, now, out)) {
+  v1::Presence presence;
+  const LinkChange change = links.Arrived(ref, publish.payload, now, out, &presence);
+  if (presence.broker_started_at_ms() != 0) {
+    sessions.Told(ref, presence, now, out);
+  }
+  switch (change) {
     case LinkChange::kNone:
       break;
     case LinkChange::kOnline:
@@ -125,6 +155,24 @@ void Bridge::Impl::CasChanged(const FleetCas& cas, const Now& now, Effects& out)
   }
 }
 
+void Bridge::Impl::Erase(const Erasure& erasure, const Now& now, Effects& out) {
+  if (const auto* key = std::get_if<KeyId>(&erasure.of)) {
+    outbox.Forget(*key, now, out);
+    return;
+  }
+  const CarRef& ref = std::get<CarRef>(erasure.of);
+  outbox.Forget(ref, now, out);
+  last_known.Forget(ref);
+  history.Forget(ref);
+  rings.Forget(ref);
+  links.Forget(ref);
+  sessions.Forget(ref);
+  location_reads.Forget(ref);
+  out.emplace_back(Write{storage::EraseCar{ref}, true});
+  denials.Keep(ref, out);
+  EmptyTopics(ref, out);
+}
+
 void Bridge::Impl::Arrived(const Publish& publish, const Now& now, Effects& out) {
   ++counters.messages;
   if (ArrivedFromPlugin(publish, now, out)) {
@@ -140,12 +188,15 @@ void Bridge::Impl::Arrived(const Publish& publish, const Now& now, Effects& out)
   const std::optional<KeyId> lane = KeyId::Parse(topic->lane);
   LK_ASSERT(fleet && car);
   const CarRef ref{*fleet, *car};
+  if (publish.payload.empty() && RuleOf(topic->kind).retained) {
+    return;  // a car was erased: this empties what the broker retains of it
+  }
   if (reconcile_at && publish.retain == Retain::kYes && !unseen_dropped) {
     reconcile_at = std::min(now.mono + limits.reconcile_after, reconcile_latest);
   }
   switch (topic->kind) {
     case TopicKind::kState:
-      last_known.Arrived(ref, topic->group, publish.payload, now.wall, out);
+      ArrivedState(ref, topic->group, publish, now, out);
       return;
     case TopicKind::kPresence:
       ArrivedPresence(ref, publish, now, out);
@@ -199,7 +250,7 @@ void Bridge::Impl::BrokerDown() {
 void Bridge::Impl::Reconcile(const Now& now, Effects& out) {
   if (!unseen_dropped) {
     unseen_dropped = true;
-    for (const CarRef& ref : links.DropUnseen()) {
+    for (const CarRef& ref : links.DropUnseen(now)) {
       outbox.CarOffline(ref, now, out);
     }
   }
@@ -215,9 +266,15 @@ Bridge::~Bridge() = default;
 
 void Bridge::Load(const storage::Record& record) {
   std::visit(Overloaded{
-                 [&](const storage::StateRecord& state) { impl_->last_known.Load(state); },
+                 [&](const storage::StateRecord& state) {
+                   impl_->last_known.Load(state);
+                   impl_->history.Load(state);
+                 },
                  [&](const storage::RingRecord& ring) { impl_->rings.Load(ring); },
-                 [&](const storage::PresenceRecord& presence) { impl_->links.Load(presence); },
+                 [&](const storage::PresenceRecord& presence) {
+                   impl_->links.Load(presence);
+                   impl_->sessions.Load(presence);
+                 },
                  [&](const storage::CommandRecord& command) { impl_->outbox.Load(command); },
                  [&](const storage::BlockRecord& block) { impl_->denials.Load(block); },
                  [](const storage::LogRecord&) {},
@@ -246,6 +303,10 @@ void Bridge::StoreFails(const Bridge& before, const Now& now, Effects& out) {
 void Bridge::Step(const Input& input, const Now& now, Effects& out) {
   Impl& impl = *impl_;
   impl.rings.Passes(now);
+  impl.links.Passes(now, out);
+  impl.sessions.Passes(now, out);
+  impl.last_known.Passes(now, impl.links);
+  impl.history.Passes(now, out);
   impl.outbox.Passes(now, out);
   impl.denials.Passes(now, out);
   impl.events.Passes(now, out);
@@ -257,6 +318,8 @@ void Bridge::Step(const Input& input, const Now& now, Effects& out) {
                  [&](const FleetCas& cas) { impl.CasChanged(cas, now, out); },
                  [&](const Contacts& contacts) { impl.outbox.ContactsAre(contacts); },
                  [&](const SmsReport& report) { impl.outbox.Reported(report, now, out); },
+                 [&](const Erasure& erasure) { impl.Erase(erasure, now, out); },
+                 [&](const LocationRead& read) { impl.location_reads.Arrived(read, now, out); },
              },
              input);
   if (impl.reconcile_at && *impl.reconcile_at <= now.mono) {
@@ -265,11 +328,16 @@ void Bridge::Step(const Input& input, const Now& now, Effects& out) {
   impl.outbox.Settle(now, out);
 }
 
+void Bridge::Close(const Now& now, Effects& out) {
+  impl_->history.Close(now, out);
+}
+
 std::optional<Instant> Bridge::NextDeadline() const {
   std::optional<Instant> next = impl_->reconcile_at;
   for (const std::optional<Instant>& due :
        {impl_->outbox.NextDeadline(), impl_->denials.NextDeadline(), impl_->rings.NextDeadline(),
-        impl_->events.NextDeadline()}) {
+        impl_->events.NextDeadline(), impl_->links.NextDeadline(), impl_->last_known.NextDeadline(),
+        impl_->history.NextDeadline()}) {
     if (due && (!next || *due < *next)) {
       next = due;
     }
@@ -285,20 +353,28 @@ Gauges Bridge::gauges() const {
   Gauges gauges;
   gauges.cars = std::max({impl_->last_known.cars(), impl_->rings.cars(), impl_->links.cars()});
   gauges.cars_online = impl_->links.cars_online();
+  gauges.cars_awaited = impl_->links.cars_awaited();
   gauges.commands_open = impl_->outbox.open();
   gauges.commands_held = impl_->outbox.held();
   gauges.blocks = impl_->denials.size();
   gauges.blocks_standing = impl_->denials.standing();
+  gauges.history_cars = impl_->history.cars_open();
   gauges.blocks_agreed = impl_->denials.agreed();
   gauges.certificates_expiring_30d = impl_->rings.expiring_soon();
+  gauges.cars_by_freshness = impl_->last_known.cars_by_freshness();
+  gauges.clocks_ahead = impl_->last_known.clocks().ahead();
+  gauges.clocks_behind = impl_->last_known.clocks().behind();
+  gauges.wrong_clocks = impl_->last_known.clocks().wrong();
   gauges.certificate_first_expiry_ms = impl_->rings.first_expiry().value_or(Timestamp{0}).ms;
   return gauges;
 }
 
 void Bridge::CheckInvariants() const {
   impl_->last_known.CheckInvariants();
+  impl_->history.CheckInvariants();
   impl_->rings.CheckInvariants();
   impl_->links.CheckInvariants();
+  impl_->sessions.CheckInvariants();
   impl_->denials.CheckInvariants();
   impl_->outbox.CheckInvariants();
   LK_ASSERT(impl_->broker_up || !impl_->reconcile_at);

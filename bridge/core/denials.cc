@@ -349,6 +349,14 @@ std::optional<Instant> Denials::NextDeadline() const {
   return next;
 }
 
+void Denials::Keep(const CarRef& ref, Effects& out) const {
+  blocks_.ForEach([&](const Block& block) {
+    if (block.scope.fleet == ref.fleet && block.scope.car == ref.car) {
+      out.emplace_back(Write{storage::BlockRecord{block}, true});
+    }
+  });
+}
+
 void Denials::CheckInvariants() const {
   LK_ASSERT(up_ || (requests_.empty() && !begin_at_ && stage_ == Stage::kApart));
   LK_ASSERT(requests_.size() <= kChangesInFlightMax + 1);

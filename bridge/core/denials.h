@@ -64,6 +64,9 @@ class Denials {
   // blocks can be kept.
   bool Deny(const KeyId& key, const CarRef& ref, const CommandId& command, const Now& now,
             Effects& out);
+  // Writes once more what is known of this car: it was erased with it, but a block must not be
+  // lost, and the broker keeps it, too.
+  void Keep(const CarRef& ref, Effects& out) const;
   // The owner's block that stands is over.
   void Lift(const KeyId& key, const CarRef& ref, const Now& now, Effects& out);
 

@@ -14,8 +14,8 @@ namespace latchkey::bridge {
 namespace {
 
 constexpr Duration kSecond = std::chrono::seconds(1);
-constexpr std::array<std::string_view, 4> kBrokerEvents = {"sign_in_refused", "tap", "tap_refused",
-                                                           "access_refused"};
+constexpr std::array<std::string_view, 5> kBrokerEvents = {"sign_in_refused", "tap", "tap_refused",
+                                                           "access_refused", "storm"};
 constexpr size_t kDigitsOfNumber = 5;  // so many in a row may be a phone number
 
 v1::LogEntry EntryAt(Timestamp now, const std::string& event) {

@@ -107,6 +107,10 @@ class Outbox {
   // A car has another ring; blocks of these scopes were set or lifted.
   void RingChanged(const CarRef& ref);
   void BlocksChanged(const std::vector<BlockScope>& scopes);
+  // Ends and forgets all commands of a car, or of a key; who waits for one that was held is told
+  // that it is refused. Of a car also what it was sent by SMS.
+  void Forget(const CarRef& ref, const Now& now, Effects& out);
+  void Forget(const KeyId& key, const Now& now, Effects& out);
   // Numbers of cars; what became of an SMS.
   void ContactsAre(const Contacts& contacts);
   void Reported(const SmsReport& report, const Now& now, Effects& out);
@@ -149,6 +153,8 @@ class Outbox {
   void Closed(Entry& entry, v1::ReceiptSource source, const Now& now, Effects& out);
   void Say(Entry& entry, Effects& out);
   void Forget(uint64_t order, Effects& out);
+  template <class Which>
+  void ForgetAll(const Which& which, const Now& now, Effects& out);
   void Ends(Entry& entry, const Now& now, Effects& out);
   void CheckKeys(const Now& now, Effects& out);
   bool DenyCommands(const CarRef& ref, const Now& now, Effects& out);

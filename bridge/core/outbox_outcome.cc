@@ -239,4 +239,34 @@ void Outbox::Forget(uint64_t order, Effects& out) {
   commands_.Erase(order);
 }
 
+// Their ids are forgotten, too: a phone that sends one again gets another answer, and the car,
+// which remembers what it did, does it once all the same.
+template <class Which>
+void Outbox::ForgetAll(const Which& which, const Now& now, Effects& out) {
+  std::vector<uint64_t> orders;
+  for (const auto& [order, entry] : commands_.all()) {
+    if (which(entry)) {
+      orders.push_back(order);
+    }
+  }
+  for (const uint64_t order : orders) {
+    Entry& entry = commands_.At(order);
+    if (entry.phase != Phase::kClosed) {
+      CloseByBridge(entry, v1::RECEIPT_STATE_REFUSED, v1::REASON_NOT_ON_RING, now, out);
+    }
+    Forget(order, out);
+  }
+}
+
+void Outbox::Forget(const CarRef& ref, const Now& now, Effects& out) {
+  ForgetAll([&](const Entry& entry) { return entry.ref == ref; }, now, out);
+  waker_.Forget(ref);
+  std::erase_if(refused_, [&](const auto& one) { return one.first.first == ref; });
+  std::erase_if(refused_order_, [&](const CommandKey& key) { return key.first == ref; });
+}
+
+void Outbox::Forget(const KeyId& key, const Now& now, Effects& out) {
+  ForgetAll([&](const Entry& entry) { return entry.lane == key; }, now, out);
+}
+
 }  // namespace latchkey::bridge

@@ -151,14 +151,28 @@ std::vector<CarRef> Rings::CasChanged(Timestamp now, Effects& out) {
   return changed;
 }
 
-void Rings::SetExpiry(Held& held, Timestamp expires_at) {
-  if (held.expires_at) {
-    const auto old = expiries_.find(*held.expires_at);
-    soon_ -= old->first <= soon_until_ ? 1 : 0;
-    if (--old->second == 0) {
-      expiries_.erase(old);
-    }
+void Rings::DropExpiry(const Held& held) {
+  if (!held.expires_at) {
+    return;
   }
+  const auto old = expiries_.find(*held.expires_at);
+  soon_ -= old->first <= soon_until_ ? 1 : 0;
+  if (--old->second == 0) {
+    expiries_.erase(old);
+  }
+}
+
+void Rings::Forget(const CarRef& ref) {
+  std::erase_if(waiting_, [&](const Waiting& one) { return one.ref == ref; });
+  const auto car = cars_.find(ref);
+  if (car != cars_.end()) {
+    DropExpiry(car->second);
+    cars_.erase(car);
+  }
+}
+
+void Rings::SetExpiry(Held& held, Timestamp expires_at) {
+  DropExpiry(held);
   held.expires_at = expires_at;
   ++expiries_[expires_at];
   soon_ += expires_at <= soon_until_ ? 1 : 0;

@@ -47,6 +47,8 @@ class Rings {
   // nullptr: no ring of that car, or the held one does not open with the CA. Valid until the next
   // call that changes something.
   const OpenedRing* Find(const CarRef& ref);
+  // Nothing of this car is known any more.
+  void Forget(const CarRef& ref);
   // The CAs are others: what could not be opened without them is tried again. Cars whose ring is
   // another, or can be read now.
   std::vector<CarRef> CasChanged(Timestamp now, Effects& out);
@@ -90,6 +92,7 @@ class Rings {
 
   void Wait(const CarRef& ref, const Publish& publish);
   void SetExpiry(Held& held, Timestamp expires_at);
+  void DropExpiry(const Held& held);
   void CountSoon(Timestamp until);
   void LookAtSome(const Now& now);
 

@@ -57,7 +57,20 @@ struct SmsReport {
   std::string text;  // the gateway's own words, for the log
 };
 
-using Input = std::variant<Message, BrokerUp, BrokerDown, Tick, FleetCas, Contacts, SmsReport>;
+// An administrator wants everything forgotten that is kept of one car, or of one key.
+struct Erasure {
+  uint64_t id = 0;  // another one for each
+  std::variant<CarRef, KeyId> of;
+  std::string who;  // the administrator, for the log
+};
+
+// A program of this machine read where a car is.
+struct LocationRead {
+  CarRef ref;
+};
+
+using Input = std::variant<Message, BrokerUp, BrokerDown, Tick, FleetCas, Contacts, SmsReport,
+                           Erasure, LocationRead>;
 
 // A change to the store. The runner commits all writes of a turn, durably if any is durable, before
 // any Publish leaves.

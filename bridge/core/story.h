@@ -9,6 +9,7 @@
 //   erase block k2 everywhere | write wake 1 durable | sms command c1 | sms wake
 // The broker's plugin holds blocks of its own and answers what it is asked at once, unless told to
 // be silent; what it is asked of its list is not said.
+// Records of sessions and history are not said: StoryStore::sessions has the former.
 // Journaled() gives what went into the log:
 //   k1 c1 lock arrived | k1 c1 lock HELD bridge | ring 2 k2: removed: driver | wake c1: sms sent
 // A receipt is followed by its reason where that says more than its state, and by "maybe" when it
@@ -191,6 +192,14 @@ inline std::string PresenceBytes(bool online, Timestamp since, uint64_t session,
 
 // What the store holds: key text -> record. `durable` is what a power cut leaves.
 struct StoryStore {
+  // Records that no core is made from again.
+  static bool IsHistory(const storage::Change& change) {
+    return std::holds_alternative<storage::HistoryRecord>(change) ||
+           std::holds_alternative<storage::EraseHistory>(change) ||
+           std::holds_alternative<storage::SessionRecord>(change) ||
+           std::holds_alternative<storage::EraseSessions>(change);
+  }
+
   static std::string KeyOf(const storage::Change& change) {
     if (const auto* state = std::get_if<storage::StateRecord>(&change)) {
       return "state " + state->ref.ToText() + " " + std::string(ToText(state->group));
@@ -242,6 +251,12 @@ struct StoryStore {
     for (const Effect& effect : effects) {
       if (const auto* write = std::get_if<Write>(&effect)) {
         sync = sync || write->durable;
+        if (const auto* session = std::get_if<storage::SessionRecord>(&write->change)) {
+          sessions.push_back(*session);
+        }
+        if (IsHistory(write->change)) {
+          continue;
+        }
         if (std::holds_alternative<storage::EraseCommand>(write->change) ||
             std::holds_alternative<storage::EraseBlock>(write->change)) {
           current.erase(KeyOf(write->change));
@@ -267,6 +282,7 @@ struct StoryStore {
 
   std::map<std::string, storage::Record> current;
   std::map<std::string, storage::Record> durable;
+  std::vector<storage::SessionRecord> sessions;
 };
 
 class Story {
@@ -585,7 +601,9 @@ class Story {
 
   std::string TextOf(const Effect& effect) const {
     if (const auto* write = std::get_if<Write>(&effect)) {
-      return TextOfChange(write->change) + (write->durable ? " durable" : "");
+      return StoryStore::IsHistory(write->change)
+                 ? ""
+                 : TextOfChange(write->change) + (write->durable ? " durable" : "");
     }
     if (const auto* publish = std::get_if<Publish>(&effect)) {
       return TextOfPublish(*publish);

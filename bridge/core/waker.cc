@@ -313,6 +313,11 @@ void Waker::Reported(const SmsReport& report, const Now& now, Effects& out) {
   }
 }
 
+void Waker::Forget(const CarRef& ref) {
+  spent_.erase(ref);
+  std::erase_if(sms_, [&](const auto& one) { return one.second.ref == ref; });
+}
+
 void Waker::CheckInvariants() const {
   size_t due = 0;
   size_t of_cars = 0;

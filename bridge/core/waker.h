@@ -64,6 +64,8 @@ class Waker {
   // Sends an SMS for it, unless there were enough. True: the command itself went.
   bool Wake(const Entry& entry, const Now& now, Effects& out);
   void Reported(const SmsReport& report, const Now& now, Effects& out);
+  // Forgets what a car of which nothing waits was sent.
+  void Forget(const CarRef& ref);
   std::optional<Instant> NextDeadline() const;
 
   void CheckInvariants() const;

@@ -171,6 +171,17 @@ bool IsCell(PrincipalKind kind) {
   return kind == PrincipalKind::kBridge || kind == PrincipalKind::kAdministrator;
 }
 
+// What is retained of a car is emptied when it is erased, by the bridge alone.
+Verdict CheckEmptying(const Principal& principal, const Topic& topic, const Directory& directory,
+                      Timestamp now) {
+  if (principal.kind == PrincipalKind::kBridge) {
+    return Verdict::Allow();
+  }
+  const Need need = NeedOf(principal.kind, Access::kWrite, topic.kind);
+  const Verdict verdict = CheckNeed(principal, need, topic, directory, now);
+  return verdict.allowed() ? Verdict::Refuse(v1::REASON_MALFORMED) : verdict;
+}
+
 Verdict CheckTopic(const Principal& principal, const Question& question, const Directory& directory,
                    Timestamp now) {
   const bool read = question.access == Access::kRead;
@@ -184,6 +195,9 @@ Verdict CheckTopic(const Principal& principal, const Question& question, const D
   const std::optional<Topic> topic = ParseTopic(question.topic);
   if (!topic) {
     return Verdict::Refuse(v1::REASON_UNKNOWN_TOPIC);
+  }
+  if (!read && question.payload.empty() && RuleOf(topic->kind).retained) {
+    return CheckEmptying(principal, *topic, directory, now);
   }
   const Need need = NeedOf(principal.kind, question.access, topic->kind);
   const Verdict verdict = CheckNeed(principal, need, *topic, directory, now);

@@ -143,10 +143,10 @@ TEST_CASE("access: every kind of principal may write and read what the table say
   // Columns as kWho: car1 car2 other operator operator2 bridge owner guest early over stranger
   // registrar registrar2 administrator.
   const std::vector<Case> cases = {
-      {"state/body", "+ccnn+nnnnnnnn", "nnn+c+++wwrnnn", {}},
-      {"state/location", "+ccnn+nnnnnnnn", "nnnpc++pwwrnnn", {}},
-      {"state/area", "+ccnn+nnnnnnnn", "nnnpc++pwwrnnn", {}},
-      {"presence", "nnnnnnnnnnnnnn", "nnn+c+++wwrnnn", {}},
+      {"state/body", "+ccnn+nnnnnnnn", "nnn+c+++wwrnnn", "x"},
+      {"state/location", "+ccnn+nnnnnnnn", "nnnpc++pwwrnnn", "x"},
+      {"state/area", "+ccnn+nnnnnnnn", "nnnpc++pwwrnnn", "x"},
+      {"presence", "nnnnnnnnnnnnnn", "nnn+c+++wwrnnn", "x"},
       {"keyring", "+ccnn+nnnnnnnn", "+ccnn+++wwrnnn", w.ring},
       {"pairing/{owner}", "nnnnnn+llllnnn", "+ccnnnnnnnnnnn", {}},
       {"pairing/{stranger}", "nnnnnnllll+nnn", "+ccnnnnnnnnnnn", {}},
@@ -171,6 +171,18 @@ TEST_CASE("access: every kind of principal may write and read what the table say
     CHECK(write == c.write);
     CHECK(read == c.read);
   }
+}
+
+TEST_CASE("access: only the bridge empties what is retained of a car") {
+  const World w;
+  for (const std::string who : kWho) {
+    for (const char* topic : {"state/body", "state/area", "presence", "keyring"}) {
+      INFO(who << " " << topic);
+      const std::string said = w.Ask(who, Access::kWrite, std::string("lk/1/f1/car1/") + topic, "");
+      CHECK((said == "allowed") == (who == "bridge"));
+    }
+  }
+  CHECK(w.Ask("car1", Access::kWrite, "lk/1/f1/car1/state/body", "") == "REASON_MALFORMED");
 }
 
 TEST_CASE("access: a phone has nothing of a car whose ring does not name it, known or not") {

@@ -14,6 +14,9 @@ namespace {
 
 using Digest = std::array<char, 16>;
 
+// No message of protobuf begins so: the 'd' ends a group that did not begin.
+constexpr std::string_view kErased = "erased:";
+
 Digest HalfSha256(std::string_view bytes) {
   const std::string sha = Sha256(bytes);
   Digest digest{};
@@ -166,6 +169,40 @@ std::optional<Applied> Directory::FindVerified(std::string_view signed_ring,
     return std::nullopt;
   }
   return Applied{found->first, found->second.version, found->second.keys.size(), false, {}};
+}
+
+std::string ErasedMark(Place place) {
+  std::string name(place.fleet);
+  name += '\0';
+  name += place.car;
+  return std::string(kErased) + Sha256(name);
+}
+
+bool IsErasedMark(std::string_view content) {
+  return content.substr(0, kErased.size()) == kErased &&
+         content.size() == kErased.size() + kDigestBytes;
+}
+
+std::vector<KeyId> Directory::Forget(Place place) {
+  std::vector<KeyId> keys;
+  const auto found = rings_.find(place);
+  if (found != rings_.end()) {
+    keys = FellOff(found->second, {});
+    rings_.erase(found);
+  }
+  return keys;
+}
+
+std::optional<CarRef> Directory::ForgetMarked(std::string_view mark) {
+  for (const auto& [ref, ring] : rings_) {
+    const Place place{ref.fleet.str(), ref.car.str()};
+    if (ErasedMark(place) == mark) {
+      const CarRef erased = ref;
+      Forget(place);
+      return erased;
+    }
+  }
+  return std::nullopt;
 }
 
 const HeldRing* Directory::Find(Place place) const {

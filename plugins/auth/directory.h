@@ -67,6 +67,11 @@ struct Applied {
   std::vector<KeyId> fell_off;  // keys the ring before named and this one does not
 };
 
+// What the ring file keeps in the place of an erased car's ring until the next start; no ring is
+// so. It does not name the car.
+std::string ErasedMark(Place place);
+bool IsErasedMark(std::string_view content);
+
 // Not thread-safe; used from the broker's thread.
 class Directory {
  public:
@@ -83,6 +88,11 @@ class Directory {
   // verification: that is what a car sends when it reconnects.
   Result<Applied> Apply(std::string_view signed_ring, const Trust& trust,
                         const std::optional<Place>& place);
+
+  // Nothing of this car is known any more. The keys its ring named.
+  std::vector<KeyId> Forget(Place place);
+  // As Forget, of the car that a mark in the ring file means; nullopt: none is held.
+  std::optional<CarRef> ForgetMarked(std::string_view mark);
 
   // nullptr: no ring of this car is known. Allocates nothing.
   const HeldRing* Find(Place place) const;

@@ -173,7 +173,7 @@ Verdict CheckMessage(const Arriving& message, Timestamp now) {
   if (!topic) {
     return Verdict::Refuse(v1::REASON_UNKNOWN_TOPIC);
   }
-  if (topic->kind == TopicKind::kPresence) {
+  if (topic->kind == TopicKind::kPresence && !message.payload.empty()) {
     return Verdict::Refuse(v1::REASON_NOT_ALLOWED);
   }
   const TopicRule& rule = RuleOf(topic->kind);
@@ -184,7 +184,8 @@ Verdict CheckMessage(const Arriving& message, Timestamp now) {
     return Verdict::Refuse(v1::REASON_RETAIN_NOT_ALLOWED);
   }
   if (message.payload.empty()) {
-    return Malformed();
+    // It empties what is retained; who may is auth's to say.
+    return rule.retained ? Verdict::Allow() : Malformed();
   }
   return CheckPayload(*topic, message.payload, now);
 }

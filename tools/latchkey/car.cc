@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/latchkey/ca_inventory.h"
+#include "tools/latchkey/kept.h"
 #include "tools/latchkey/show.h"
 
 namespace latchkey::cli {
@@ -105,6 +106,9 @@ void AddCar(CLI::App& app, Context& context) {
   car->require_subcommand(1);
   AddAddAndReset(*car, context);
   AddCarSms(*car, context);
+  AddCarExport(*car, context);
+  AddCarErase(*car, context);
+  AddCarHistory(*car, context);
   const auto options = std::make_shared<CarRunOptions>();
   CLI::App* run = car->add_subcommand(
       "run", "Run the reference car until Ctrl-C: parked, or replaying a recorded drive");

@@ -56,6 +56,9 @@ class ParkedCar {
 // `car sms`, car_sms.cc: adds it to the `car` subcommand.
 void AddCarSms(CLI::App& car, Context& context);
 
+// `car history`, car_history.cc: likewise.
+void AddCarHistory(CLI::App& car, Context& context);
+
 // What a car said, as a line of a log; empty: nothing to print.
 std::string EventText(const car::Effect& effect);
 

@@ -27,10 +27,6 @@ struct SmsOptions {
   bool new_key = false;
 };
 
-fs::path ContactFile(const Folder& folder, const CarRef& ref) {
-  return folder.Bridge() / "contacts" / ref.fleet.str() / (ref.car.str() + ".json");
-}
-
 Result<bool> Remove(const fs::path& path) {
   std::error_code error;
   const bool there = fs::remove(path, error);

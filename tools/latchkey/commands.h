@@ -30,5 +30,6 @@ void AddCa(CLI::App& app, Context& context);         // ca.cc: ca list, revoke, 
 void AddTap(CLI::App& app, Context& context);        // tap.cc
 void AddLog(CLI::App& app, Context& context);        // log.cc: show, follow, export, verify
 void AddStatus(CLI::App& app, Context& context);     // status.cc
+void AddDoctor(CLI::App& app, Context& context);     // doctor.cc
 
 }  // namespace latchkey::cli

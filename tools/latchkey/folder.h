@@ -6,6 +6,7 @@
 //   broker/                    mosquitto.conf server.pem server.key clients_ca.pem cell.crl.pem
 //                              fleets/{fleet}.pem fleets/{fleet}.crl.pem rings.log mosquitto.db
 //   bridge/                    latchkey.toml bridge.pem bridge.key store/
+//                              admin.token: whoever reads it may have things erased
 //                              contacts/{fleet}/{car}.json: number and relay key, of cars with SMS
 //   fleets/{fleet}/            ca.pem ca.key registrar/; and ca_inventory.h
 //   cars/{fleet}/{car}/        car.pem car.key memory.bin relay.key

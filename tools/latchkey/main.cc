@@ -52,6 +52,7 @@ int main(int argc, char** argv) {
     latchkey::cli::AddBlock(app, context);
     latchkey::cli::AddTap(app, context);
     latchkey::cli::AddStatus(app, context);
+    latchkey::cli::AddDoctor(app, context);
     latchkey::cli::AddLog(app, context);
     try {
       std::vector<std::string> arguments =

@@ -11,6 +11,7 @@
 #include "proto/crypto.h"
 #include "proto/pairing.h"
 #include "proto/token.h"
+#include "tools/latchkey/kept.h"
 #include "tools/latchkey/phone_commands.h"
 #include "tools/latchkey/session.h"
 #include "tools/latchkey/show.h"
@@ -258,6 +259,8 @@ void AddPhone(CLI::App& app, Context& context) {
   AddPhoneShare(*phone, context);
   AddPhoneAccept(*phone, context);
   AddPhoneKeys(*phone, context);
+  AddPhoneExport(*phone, context);
+  AddPhoneErase(*phone, context);
 
   CLI::App* token =
       phone->add_subcommand("token", "Print user name and password for any MQTT client library");

@@ -11,6 +11,10 @@ std::filesystem::path RelayKeyFile(const Folder& folder, const CarRef& ref) {
   return folder.Car(ref) / "relay.key";
 }
 
+std::filesystem::path ContactFile(const Folder& folder, const CarRef& ref) {
+  return folder.Bridge() / "contacts" / ref.fleet.str() / (ref.car.str() + ".json");
+}
+
 Result<std::optional<std::string>> ReadRelayKey(const Folder& folder, const CarRef& ref) {
   const std::filesystem::path path = RelayKeyFile(folder, ref);
   std::error_code error;

@@ -14,6 +14,8 @@
 namespace latchkey::cli {
 
 std::filesystem::path RelayKeyFile(const Folder& folder, const CarRef& ref);
+// What the bridge reads of the car: its number and the relay key.
+std::filesystem::path ContactFile(const Folder& folder, const CarRef& ref);
 
 // The key's bytes; nullopt: the car has none, no SMS means anything to it. Errors:
 // REASON_STORE_UNAVAILABLE (it cannot be read), REASON_MALFORMED (it is no key).

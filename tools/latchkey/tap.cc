@@ -220,7 +220,8 @@ class Tap {
 
   void Hear(const Publish& message) {
     const std::optional<Topic> topic = ParseTopic(message.topic);
-    if (!topic || over_ || !MatchesGlob(wanted_.cars, topic->car)) {
+    // Empty: its car was erased.
+    if (!topic || over_ || message.payload.empty() || !MatchesGlob(wanted_.cars, topic->car)) {
       return;
     }
     heard_ = true;

@@ -1,0 +1,76 @@
+// The runner takes out of the log what an erasure names, a part in each turn, so that nothing waits
+// long for it.
+#include <algorithm>
+#include <utility>
+
+#include "bridge/core/erasure.h"
+#include "bridge/runner.h"
+
+namespace latchkey::bridge {
+
+namespace {
+
+constexpr size_t kErasuresTold = 16;
+
+}  // namespace
+
+// An input that is stepped once more after a failure of the store begins nothing twice.
+void Runner::Begin(const Erasure& erasure) {
+  const auto known = [&](const Blanking& one) { return one.erasure.id == erasure.id; };
+  if (std::none_of(blankings_.begin(), blankings_.end(), known)) {
+    blankings_.push_back({erasure, 0, {erasure.id, false, false, 0, 0}});
+    Tell(blankings_.back().progress);
+  }
+}
+
+void Runner::Tell(const ErasureProgress& progress) {
+  const std::scoped_lock lock(mutex_);
+  std::vector<ErasureProgress>& told = status_.erasures;
+  std::erase_if(told, [&](const ErasureProgress& one) { return one.id == progress.id; });
+  if (told.size() == kErasuresTold) {
+    told.erase(told.begin());
+  }
+  told.push_back(progress);
+}
+
+void Runner::BlankLog() {
+  if (blankings_.empty() || failure_) {
+    return;
+  }
+  Blanking& blanking = blankings_.front();
+  Result<LogBook::Blanked> part =
+      log_book_.Blank(*parts_.store.Snapshot(), blanking.next, runner_limits_.blanked_per_turn_max,
+                      [&](const v1::LogEntry& entry) { return Names(blanking.erasure, entry); });
+  if (!part) {
+    Say(LogEvent::Level::kWarning, "log_not_read", {{"why", part.error().text}});
+    blanking.progress.failed = true;
+    Tell(blanking.progress);
+    blankings_.pop_front();
+    return;
+  }
+  ErasureProgress progress = blanking.progress;
+  progress.log_entries += part->entries;
+  progress.unreadable += part->unreadable;
+  progress.done = part->end;
+  if (part->end) {
+    log_book_.Add(ErasedEntry(blanking.erasure, progress.log_entries, parts_.clock().wall),
+                  part->changes);
+  }
+  if (!part->changes.empty()) {
+    const Result<void> committed = Commit(
+        part->changes, part->end ? storage::Durability::kDurable : storage::Durability::kSoon);
+    if (!committed) {
+      Failed({}, committed.error());
+      return;
+    }
+  }
+  blanking.next = part->next;
+  blanking.progress = progress;
+  Tell(progress);
+  if (progress.done) {
+    Say(LogEvent::Level::kInfo, "erased", {{"log_entries", std::to_string(progress.log_entries)}});
+    blankings_.pop_front();
+  }
+}
+
+}  // namespace latchkey::bridge

@@ -13,7 +13,7 @@
 // or an area without a signal is what a car says in privacy mode: its history is then erased whole.
 //
 // Memory: 150 bytes a car; of one that spoke within kHistorySpan, also an open chunk per group
-// (history_chunk.h): near 3 KB when it is parked, at most 40 KB.
+// (history_chunk.h): near 4 KB when it is parked, at most 40 KB.
 #pragma once
 
 #include <array>

@@ -192,7 +192,7 @@ TEST_CASE("delivery: after the broker came back a car is sent nothing before the
   }
   SUBCASE("not at all: it is away") {
     s.Passes(1h);
-    CHECK(s.Said() == "publish ring 1");
+    CHECK(s.Said() == "publish ring 1 | write presence offline");
   }
 }
 

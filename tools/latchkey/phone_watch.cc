@@ -1,16 +1,21 @@
-// latchkey phone watch: what a car last said, every value with the time it was observed and its
-// age.
+// latchkey phone watch: what a car last said, every value with when it was observed and received,
+// its age and how far that can be trusted.
+#include <array>
 #include <deque>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include "proto/clock_check.h"
+#include "proto/freshness.h"
+#include "proto/keyring.h"
 #include "proto/state.h"
 #include "proto/topic.h"
 #include "tools/latchkey/phone_commands.h"
@@ -41,11 +46,23 @@ class View {
   View(const Context& context, const tools::Phone& phone, CarRef ref, Form form)
       : context_(context), phone_(phone), ref_(std::move(ref)), form_(form) {}
 
+  // A message of state came: when, whether the broker had kept it, and what it says of the clock.
+  void Heard(const tools::Phone::StateChanged& state) {
+    const Now now = ReadClocks();
+    const size_t index = static_cast<size_t>(state.group);
+    came_.at(index) = Came{now.wall, state.retained};
+    const StateVersion version = VersionOf(*phone_.Find(ref_)->groups.at(index));
+    const ClockCheck::Found found = clock_.Take(
+        {version, std::nullopt, now.wall, state.retained ? std::nullopt : std::optional(now.mono)});
+    clock_news_ = clock_news_ || found.changed;
+  }
+
   void OnState(Group group) {
     if (form_ == Form::kScreen) {
       return;  // drawn once a second
     }
-    const Timestamp now = ReadClocks().wall;
+    SayClock();
+    const Moment moment = MomentOf(group);
     for (const SignalRow& row : Rows(group)) {
       // Only what is new: a group repeats all of its signals.
       const auto seen = shown_.find(row.name);
@@ -55,11 +72,12 @@ class View {
       }
       shown_[row.name] = mark;
       if (form_ == Form::kJson) {
-        nlohmann::ordered_json json = {{"car", ref_.ToText()}, {"group", ToText(group)}};
-        json.update(RowJson(row, now));
+        nlohmann::ordered_json json = {
+            {"car", ref_.ToText()}, {"group", ToText(group)}, {"mode", ToText(moment.mode)}};
+        json.update(RowJson(row, moment));
         Say(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
       } else {
-        Say(ClockText(now) + "  " + RowText(row, now));
+        Say(ClockText(moment.now) + "  " + RowText(row, moment));
       }
     }
   }
@@ -106,23 +124,43 @@ class View {
   // Everything known, for --once and for the terminal.
   std::string Whole() const {
     const Timestamp now = ReadClocks().wall;
-    std::string text = ref_.ToText() + "  " + PresenceText(now) + "\n";
+    std::string text =
+        ref_.ToText() + "  " + PresenceText(now) + ", " + std::string(ToText(Mode())) + "\n";
+    if (clock_.state().word != ClockWord::kRight) {
+      text += "warning: " + ClockText(clock_.state()) + kByThisClock + "\n";
+    }
     for (const Group group : kGroups) {
-      const std::optional<v1::StateGroup>& state =
-          phone_.Find(ref_)->groups[static_cast<size_t>(group)];
-      if (!state) {
+      const v1::StateGroup* state = StateOf(group);
+      if (state == nullptr) {
         continue;
       }
       text += std::string(ToText(group)) +
-              (state->source().empty() ? "" : "  (from " + state->source() + ")") + "\n";
+              (state->source().empty() ? "" : "  (from " + Printable(state->source()) + ")") + "\n";
       for (const SignalRow& row : Rows(group)) {
-        text += "  " + RowText(row, now) + "\n";
+        text += "  " + RowText(row, MomentOf(group)) + "\n";
       }
+      text += ListText("  never observed: ", NeverObserved(group, state));
     }
+    text += ListText("never observed: ", NeverHeard());
     for (const std::string& line : news_) {
       text += line + "\n";
     }
     return text;
+  }
+
+  // What there is no value of, for --once: a line for each group.
+  void SayNever() const {
+    for (const Group group : kGroups) {
+      const std::vector<std::string> never = NeverObserved(group, StateOf(group));
+      if (MayRead(group) && !never.empty()) {
+        Say(nlohmann::ordered_json{{"car", ref_.ToText()},
+                                   {"event", "never"},
+                                   {"group", ToText(group)},
+                                   {"freshness", ToText(Freshness::kNever)},
+                                   {"signals", never}}
+                .dump());
+      }
+    }
   }
 
   bool Empty() const {
@@ -138,10 +176,80 @@ class View {
   Form form() const { return form_; }
 
  private:
+  struct Came {
+    Timestamp received_at;
+    bool retained = false;
+  };
+
+  static constexpr const char* kByThisClock = " (by the clock of this machine)";
+
+  // nullptr: nothing was heard of it.
+  const v1::StateGroup* StateOf(Group group) const {
+    const auto& state = phone_.Find(ref_)->groups.at(static_cast<size_t>(group));
+    return state ? &*state : nullptr;
+  }
+
   std::vector<SignalRow> Rows(Group group) const {
-    const std::optional<v1::StateGroup>& state =
-        phone_.Find(ref_)->groups[static_cast<size_t>(group)];
-    return state ? SignalsOf(*state) : std::vector<SignalRow>();
+    const v1::StateGroup* state = StateOf(group);
+    return state != nullptr ? SignalsOf(*state) : std::vector<SignalRow>();
+  }
+
+  CarMode Mode() const {
+    Motion motion;
+    for (const Group group : {Group::kDrive, Group::kEnergy}) {
+      if (const v1::StateGroup* state = StateOf(group)) {
+        motion.Take(group, *state);
+      }
+    }
+    const std::optional<v1::Presence>& presence = phone_.Find(ref_)->presence;
+    return ModeOf(presence ? std::optional(presence->online()) : std::nullopt, motion);
+  }
+
+  Moment MomentOf(Group group) const {
+    const Timestamp now = ReadClocks().wall;
+    const Came came = came_.at(static_cast<size_t>(group)).value_or(Came{now, false});
+    return {now, came.received_at, group, Mode(), came.retained};
+  }
+
+  bool MayRead(Group group) const {
+    const RingKey* key = phone_.Find(ref_)->pairing.ring.Find(phone_.id());
+    return key != nullptr && (key->permissions & Bit(ReadPermission(group))) != 0;
+  }
+
+  // Groups this phone may read and has heard nothing of.
+  std::vector<std::string> NeverHeard() const {
+    std::vector<std::string> names;
+    for (const Group group : kGroups) {
+      if (StateOf(group) == nullptr && MayRead(group)) {
+        names.emplace_back(ToText(group));
+      }
+    }
+    return names;
+  }
+
+  // A line; empty: there are no names.
+  static std::string ListText(const std::string& start, const std::vector<std::string>& names) {
+    std::string text;
+    for (const std::string& name : names) {
+      text += (text.empty() ? start : ", ") + name;
+    }
+    return text.empty() ? text : text + "\n";
+  }
+
+  void SayClock() {
+    if (!std::exchange(clock_news_, false)) {
+      return;
+    }
+    const ClockState state = clock_.state();
+    const std::string text =
+        state.word == ClockWord::kRight ? "car's clock is right again" : ClockText(state);
+    Say(form_ == Form::kJson ? nlohmann::ordered_json{{"car", ref_.ToText()},
+                                                      {"event", "clock"},
+                                                      {"word", ToText(state.word)},
+                                                      {"by_ms", state.by.count()},
+                                                      {"text", text}}
+                                   .dump()
+                             : ClockText(ReadClocks().wall) + "  " + text + kByThisClock);
   }
 
   std::string PresenceText(Timestamp now) const {
@@ -158,6 +266,9 @@ class View {
   const tools::Phone& phone_;
   CarRef ref_;
   Form form_;
+  std::array<std::optional<Came>, kGroupCount> came_;
+  ClockCheck clock_;
+  bool clock_news_ = false;                                       // to be said
   std::deque<std::string> news_;                                  // of the ring, for the terminal
   std::map<std::string, std::pair<int64_t, std::string>> shown_;  // by signal: time and value
 };
@@ -176,6 +287,7 @@ class Watcher {
   bool operator()(const tools::Phone::Effect& effect) {
     if (const auto* state = std::get_if<tools::Phone::StateChanged>(&effect)) {
       shut_out_ = false;
+      view_.Heard(*state);
       if (!quiet_) {
         view_.OnState(state->group);
       }
@@ -249,6 +361,7 @@ void ShowOnce(Context& context, View& view) {
   for (const Group group : kGroups) {
     view.OnState(group);
   }
+  view.SayNever();
 }
 
 void Watch(Context& context, const WatchOptions& options) {
@@ -307,7 +420,7 @@ void Watch(Context& context, const WatchOptions& options) {
 
 void AddPhoneWatch(CLI::App& phone, Context& context) {
   CLI::App* watch = phone.add_subcommand(
-      "watch", "Show what a car says, every value with its observed time and age");
+      "watch", "Show what a car says, every value with its observed time, age and freshness");
   const auto options = std::make_shared<WatchOptions>();
   watch->add_option("NAME", options->name, "The phone")->required();
   watch->add_option("CAR", options->car, "The car: demo-car, or demo/demo-car")->required();

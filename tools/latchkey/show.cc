@@ -12,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "proto/clock_check.h"
 #include "proto/reason.h"
 
 namespace latchkey::cli {
@@ -74,10 +75,33 @@ Result<Duration> ParseDuration(std::string_view text) {
               "\"" + std::string(text) + "\" is not a length of time: write 500ms, 30s, 10m or 2h");
 }
 
-std::string RowText(const SignalRow& row, Timestamp now) {
+std::string AgeWords(const Age& age) {
+  std::string text =
+      Padded(std::string(ToText(age.freshness)), 7) + " " + AgeText(age.age) + " ago";
+  if (age.ahead > Duration(0)) {
+    text += ", by when it came: " + ClockText(ClockState{ClockWord::kAhead, age.ahead});
+  }
+  return text;
+}
+
+std::string RowText(const SignalRow& row, const Moment& moment) {
   const std::string value = ValueText(row) + (row.unit.empty() ? "" : " " + row.unit);
-  return Padded(row.name, 34) + " " + Padded(value, 18) + " observed " + DateText(row.observed_at) +
-         "  " + AgeText(AgeOf(row.observed_at, now)) + " ago";
+  const Age age =
+      AgeAt({row.observed_at, moment.received_at}, moment.group, moment.mode, moment.now);
+  return Padded(Printable(row.name), 34) + " " + Padded(Printable(value), 18) + " " +
+         Padded(AgeWords(age), 20) + " observed " + DateText(row.observed_at) + "  received " +
+         ClockText(moment.received_at) + (moment.retained ? " (retained)" : "");
+}
+
+nlohmann::ordered_json RowJson(const SignalRow& row, const Moment& moment) {
+  nlohmann::ordered_json json = RowJson(row, moment.now);
+  const Age age =
+      AgeAt({row.observed_at, moment.received_at}, moment.group, moment.mode, moment.now);
+  json["received_at_ms"] = moment.received_at.ms;
+  json["age_ms"] = age.age.count();
+  json["freshness"] = ToText(age.freshness);
+  json["retained"] = moment.retained;
+  return json;
 }
 
 nlohmann::ordered_json RowJson(const SignalRow& row, Timestamp now) {

@@ -1,4 +1,5 @@
-// How the command shows times, values and failures, and reads times from the command line.
+// How the command shows times, values with how far they can be trusted, and failures, and reads
+// times from the command line.
 #pragma once
 
 #include <optional>
@@ -7,6 +8,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "proto/freshness.h"
 #include "proto/result.h"
 #include "proto/state.h"
 #include "proto/time.h"
@@ -24,9 +26,24 @@ std::string DateText(Timestamp time);
 // "500ms", "30s", "10m", "2h", "1d"; a bare number is seconds. Error REASON_MALFORMED.
 Result<Duration> ParseDuration(std::string_view text);
 
-// "energy.soc                87.5 percent   observed 2026-11-21 09:41:12.345   3 s ago"
-std::string RowText(const SignalRow& row, Timestamp now);
-// {"signal","vss","value","unit","observed_at_ms","age_ms"}; empty texts are left out.
+// When and how a value came to whoever shows it, and how its car was then.
+struct Moment {
+  Timestamp now;
+  Timestamp received_at;  // by the clock that `now` is by
+  Group group = Group::kBody;
+  CarMode mode = CarMode::kOffline;
+  bool retained = false;  // the broker had kept it: it was said before it was received
+};
+
+// "live    3 s ago", "recent  2 min ago, by when it came: car's clock is 3 min ahead"
+std::string AgeWords(const Age& age);
+// "energy.soc     87.5 percent   live    3 s ago  observed 2026-11-21 09:41:12.345  received
+// 09:41:12.401 (retained)"
+std::string RowText(const SignalRow& row, const Moment& moment);
+// {"signal","vss","value","unit","observed_at_ms","received_at_ms","age_ms","freshness","retained"};
+// empty texts are left out.
+nlohmann::ordered_json RowJson(const SignalRow& row, const Moment& moment);
+// Without what only a Moment says: {"signal","vss","value","unit","observed_at_ms","age_ms"}.
 nlohmann::ordered_json RowJson(const SignalRow& row, Timestamp now);
 
 // Text that somebody else chose, fit for a terminal: control characters are '?'.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -10,12 +11,14 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "proto/freshness.h"
 #include "proto/state.h"
 #include "tools/latchkey/api.h"
 #include "tools/latchkey/ca_expiry.h"
 #include "tools/latchkey/commands.h"
 #include "tools/latchkey/folder.h"
 #include "tools/latchkey/show.h"
+#include "tools/latchkey/storm.h"
 
 namespace latchkey::cli {
 
@@ -43,6 +46,7 @@ struct Overview {
   std::string not_ready;  // why
   std::optional<int64_t> commands_open;
   std::optional<int64_t> commands_held;
+  std::optional<Storm> storm;
   ordered_json cars;  // as /v1/cars gives it
 };
 
@@ -54,6 +58,7 @@ Result<Overview> Ask(int port) {
   LK_TRY(const Answer metrics, AskBridge(port, "/metrics"));
   overview.commands_open = Metric(metrics.body, "latchkey_commands_open");
   overview.commands_held = Metric(metrics.body, "latchkey_commands_held");
+  overview.storm = StormIn(metrics.body);
   LK_TRY(const Answer cars, AskBridge(port, "/v1/cars"));
   overview.cars = ordered_json::parse(cars.body, nullptr, false);
   if (cars.status != 200 || !overview.cars.is_object() || !overview.cars.contains("cars") ||
@@ -74,13 +79,14 @@ bool Online(const ordered_json& car) {
   return found != car.end() && found->is_boolean() && found->get<bool>();
 }
 
-// The newest observation of any group; nullopt: no state.
-std::optional<Timestamp> NewestState(const ordered_json& car) {
-  std::optional<Timestamp> newest;
+// The group that was observed last, by the age the bridge gives it; nullptr: no state.
+const ordered_json* NewestState(const ordered_json& car) {
+  const ordered_json* newest = nullptr;
   if (car.contains("groups")) {
     for (const auto& [name, group] : car["groups"].items()) {
-      const Timestamp at{Number(group, "observed_at_ms")};
-      newest = newest ? std::max(*newest, at) : at;
+      if (newest == nullptr || Number(group, "age_ms") < Number(*newest, "age_ms")) {
+        newest = &group;
+      }
     }
   }
   return newest;
@@ -100,12 +106,45 @@ std::string CarLine(const ordered_json& car, Timestamp now) {
     online += " for " + AgeText(AgeOf(Timestamp{Number(car, "since_ms")}, now));
   }
   online.resize(std::max<size_t>(online.size(), 26), ' ');
-  const std::optional<Timestamp> newest = NewestState(car);
+  const ordered_json* newest = NewestState(car);
   const size_t groups = car.contains("groups") ? car["groups"].size() : 0;
-  return "  " + name + " " + online + " " +
-         (newest ? "newest state " + AgeText(AgeOf(*newest, now)) + " old, " +
-                       std::to_string(groups) + " groups"
-                 : std::string("no state"));
+  std::string word = Text(car, "freshness");
+  word.resize(std::max<size_t>(word.size(), 6), ' ');
+  std::string line = "  " + name + " " + online + " " + word + " ";
+  line += newest != nullptr ? "newest state " + AgeText(Duration(Number(*newest, "age_ms"))) +
+                                  " old, " + std::to_string(groups) + " groups"
+                            : std::string("no state");
+  const std::string mode = Text(car, "mode");
+  if (!mode.empty() && mode != ToText(CarMode::kOffline)) {
+    line += ", " + mode;
+  }
+  if (car.contains("clock") && car["clock"].is_object()) {
+    line += ", " + Text(car["clock"], "text");
+  }
+  return line;
+}
+
+// "cars by their newest state: 3 live, 1 recent, 2 stale, 0 never"; with wrong clocks a line more.
+void ShowFreshness(const ordered_json& cars) {
+  std::map<std::string, size_t> count;
+  size_t wrong = 0;
+  for (const ordered_json& car : cars) {
+    ++count[Text(car, "freshness")];
+    wrong += car.contains("clock") && car["clock"].is_object() ? 1 : 0;
+  }
+  std::string text;
+  for (const Freshness word :
+       {Freshness::kLive, Freshness::kRecent, Freshness::kStale, Freshness::kNever}) {
+    const std::string name(ToText(word));
+    text += (text.empty() ? "" : ", ") + std::to_string(count[name]) + " " + name;
+  }
+  Say("cars by their newest state: " + text);
+  if (wrong > 0) {
+    Say("warning: the clock of " + std::to_string(wrong) + (wrong == 1 ? " car is" : " cars is") +
+        " wrong by the bridge's clock: what they observed in the future counts from when it came" +
+        (wrong * 2 > cars.size() && wrong > 2 ? "; so many at once: look at this machine's clock"
+                                              : ""));
+  }
 }
 
 void ShowEnding(const std::vector<Expiry>& ending, Timestamp now) {
@@ -140,6 +179,10 @@ void Show(const Cell& cell, const Overview& overview) {
   Say("cell " + cell.name + ": the bridge is " +
       (overview.ready ? "ready" : "not ready: " + overview.not_ready));
   Say("cars: " + std::to_string(online) + " online of " + std::to_string(cars.size()) + " known");
+  if (overview.storm) {
+    Say((overview.storm->refuses() ? "warning: " : "") + StormText(*overview.storm));
+  }
+  ShowFreshness(cars);
   if (overview.commands_open && overview.commands_held) {
     Say("commands: " + std::to_string(*overview.commands_open) + " open, " +
         std::to_string(*overview.commands_held) + " of them held for cars that are away");
@@ -161,13 +204,19 @@ void ShowJson(const Cell& cell, const Overview& overview, const ordered_json& en
   }
   json["commands_open"] = overview.commands_open ? ordered_json(*overview.commands_open) : nullptr;
   json["commands_held"] = overview.commands_held ? ordered_json(*overview.commands_held) : nullptr;
+  if (overview.storm) {
+    json["storm"] = {{"cars_refused", overview.storm->cars_refused},
+                     {"cars_entered", overview.storm->cars_entered},
+                     {"phones_refused", overview.storm->phones_refused},
+                     {"phones_entered", overview.storm->phones_entered},
+                     {"cars_back", overview.storm->back},
+                     {"cars_awaited", overview.storm->awaited}};
+  }
   json["ending"] = ending;
   json.update(overview.cars);
   for (ordered_json& car : json["cars"]) {
-    const std::optional<Timestamp> newest = NewestState(car);
-    if (newest) {
-      car["newest_state_age_ms"] =
-          AgeOf(*newest, Timestamp{Number(overview.cars, "now_ms")}).count();
+    if (const ordered_json* newest = NewestState(car)) {
+      car["newest_state_age_ms"] = Number(*newest, "age_ms");
     }
   }
   Say(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));

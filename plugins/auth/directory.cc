@@ -16,6 +16,14 @@ using Digest = std::array<char, 16>;
 
 // No message of protobuf begins so: the 'd' ends a group that did not begin.
 constexpr std::string_view kErased = "erased:";
+constexpr size_t kVersionBytes = 8;
+
+std::string NameHash(Place place) {
+  std::string name(place.fleet);
+  name += '\0';
+  name += place.car;
+  return Sha256(name);
+}
 
 Digest HalfSha256(std::string_view bytes) {
   const std::string sha = Sha256(bytes);
@@ -137,6 +145,17 @@ Result<Applied> Directory::Apply(std::string_view signed_ring, const Trust& trus
     if (revoked) {
       return bad();
     }
+    const auto erased = erased_.empty()
+                            ? erased_.end()
+                            : erased_.find(NameHash({ring.ref.fleet.str(), ring.ref.car.str()}));
+    if (erased != erased_.end() && ring.version < erased->second) {
+      return Fail(v1::REASON_OLDER_VERSION,
+                  "the key ring of car " + ring.ref.ToText() +
+                      " is older than the one it had when it was erased: ignored");
+    }
+    if (erased != erased_.end()) {
+      erased_.erase(erased);
+    }
     rings_.emplace(ring.ref, Compact(ring, *digest, HalfSha256(signed_ring)));
     return applied;
   }
@@ -171,38 +190,50 @@ std::optional<Applied> Directory::FindVerified(std::string_view signed_ring,
   return Applied{found->first, found->second.version, found->second.keys.size(), false, {}};
 }
 
-std::string ErasedMark(Place place) {
-  std::string name(place.fleet);
-  name += '\0';
-  name += place.car;
-  return std::string(kErased) + Sha256(name);
-}
-
 bool IsErasedMark(std::string_view content) {
   return content.substr(0, kErased.size()) == kErased &&
-         content.size() == kErased.size() + kDigestBytes;
+         content.size() == kErased.size() + kDigestBytes + kVersionBytes;
 }
 
 std::vector<KeyId> Directory::Forget(Place place) {
   std::vector<KeyId> keys;
+  uint64_t& lowest = erased_[NameHash(place)];
   const auto found = rings_.find(place);
   if (found != rings_.end()) {
     keys = FellOff(found->second, {});
+    lowest = std::max(lowest, found->second.version);
     rings_.erase(found);
   }
   return keys;
 }
 
-std::optional<CarRef> Directory::ForgetMarked(std::string_view mark) {
+std::string Directory::ErasedMark(Place place) const {
+  const std::string hash = NameHash(place);
+  const auto erased = erased_.find(hash);
+  std::string mark = std::string(kErased) + hash;
+  for (size_t i = kVersionBytes; i-- > 0;) {
+    mark += static_cast<char>((erased == erased_.end() ? 0 : erased->second) >> (8 * i) & 0xffU);
+  }
+  return mark;
+}
+
+std::string Directory::ForgetMarked(std::string_view mark) {
+  LK_ASSERT(IsErasedMark(mark));
+  std::string hash(mark.substr(kErased.size(), kDigestBytes));
+  uint64_t version = 0;
+  for (const char byte : mark.substr(kErased.size() + kDigestBytes)) {
+    version = version << 8U | static_cast<unsigned char>(byte);
+  }
+  uint64_t& lowest = erased_[hash];
+  lowest = std::max(lowest, version);
   for (const auto& [ref, ring] : rings_) {
-    const Place place{ref.fleet.str(), ref.car.str()};
-    if (ErasedMark(place) == mark) {
+    if (NameHash({ref.fleet.str(), ref.car.str()}) == hash) {
       const CarRef erased = ref;
-      Forget(place);
-      return erased;
+      Forget({erased.fleet.str(), erased.car.str()});
+      return erased.ToText();
     }
   }
-  return std::nullopt;
+  return hash;
 }
 
 const HeldRing* Directory::Find(Place place) const {

@@ -67,9 +67,8 @@ struct Applied {
   std::vector<KeyId> fell_off;  // keys the ring before named and this one does not
 };
 
-// What the ring file keeps in the place of an erased car's ring until the next start; no ring is
-// so. It does not name the car.
-std::string ErasedMark(Place place);
+// What the ring file keeps in the place of an erased car's ring, see Directory::Forget; no ring is
+// so.
 bool IsErasedMark(std::string_view content);
 
 // Not thread-safe; used from the broker's thread.
@@ -89,10 +88,15 @@ class Directory {
   Result<Applied> Apply(std::string_view signed_ring, const Trust& trust,
                         const std::optional<Place>& place);
 
-  // Nothing of this car is known any more. The keys its ring named.
+  // The car is erased: nothing is known of it any more but, by a hash of its name, the version
+  // below which no ring of it will be believed, so that whoever can have it erased cannot bring an
+  // older ring back. The keys its ring named.
   std::vector<KeyId> Forget(Place place);
-  // As Forget, of the car that a mark in the ring file means; nullopt: none is held.
-  std::optional<CarRef> ForgetMarked(std::string_view mark);
+  // Of a car that was forgotten: for the ring file. It does not name the car.
+  std::string ErasedMark(Place place) const;
+  // Forgets as a mark in the file says. The name under which the file keeps the mark: the car's, so
+  // that its ring goes, else the hash.
+  std::string ForgetMarked(std::string_view mark);
 
   // nullptr: no ring of this car is known. Allocates nothing.
   const HeldRing* Find(Place place) const;
@@ -129,6 +133,7 @@ class Directory {
   };
 
   std::unordered_map<CarRef, HeldRing, Hash, Equal> rings_;
+  std::unordered_map<std::string, uint64_t> erased_;  // by SHA-256 of the name: the lowest version
   Blocks blocks_;
 };
 

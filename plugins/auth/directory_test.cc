@@ -63,6 +63,35 @@ TEST_CASE("directory: a ring never goes back to an older version") {
   CHECK(w.Holds(w.b));
 }
 
+TEST_CASE("directory: an erased car is forgotten, and yet no older ring of it is believed again") {
+  World w;
+  const Place place{"f1", "car1"};
+  const std::string old = w.Ring(3, {&w.a, &w.b});
+  const std::string newest = w.Ring(4, {&w.b});
+  REQUIRE(w.Apply(newest));
+  CHECK(w.directory.Forget(place) == std::vector<KeyId>{w.b.Public().Id()});
+  CHECK(w.directory.size() == 0);
+  CHECK_FALSE(w.Holds(w.b));
+  const std::string mark = w.directory.ErasedMark(place);
+  CHECK(IsErasedMark(mark));
+  CHECK(mark.find("car1") == std::string::npos);
+  CHECK_FALSE(IsErasedMark(newest));
+  CHECK(Said(w.Apply(old, place)) == "REASON_OLDER_VERSION");
+  CHECK(w.directory.Forget(place).empty());
+  CHECK(w.directory.ErasedMark(place) == mark);
+  CHECK(w.Apply(newest, place));
+  CHECK(w.Holds(w.b));
+  // From a file: the ring before the mark goes, what comes after is judged by it.
+  World again;
+  again.trust = w.trust;
+  REQUIRE(again.Apply(old));
+  CHECK(again.directory.ForgetMarked(mark) == "f1/car1");
+  CHECK(again.directory.size() == 0);
+  CHECK(again.directory.ForgetMarked(mark) != "f1/car1");
+  CHECK(Said(again.Apply(old)) == "REASON_OLDER_VERSION");
+  CHECK(again.Apply(newest));
+}
+
 TEST_CASE("directory: the ring already held is taken again, also when signed anew") {
   World w;
   const std::string ring = w.Ring(4, {&w.b});

@@ -160,8 +160,7 @@ void AuthPlugin::FindWaitingRings(const Trust& before) {
 
 Judged AuthPlugin::JudgeRing(std::string_view signed_ring) {
   if (IsErasedMark(signed_ring)) {
-    const std::optional<CarRef> erased = directory_.ForgetMarked(signed_ring);
-    return erased ? Judged{Fate::kNewest, erased->ToText()} : Judged{Fate::kDropped, {}};
+    return {Fate::kNewest, directory_.ForgetMarked(signed_ring)};
   }
   const Result<FleetId> fleet = FleetOfKeyRing(signed_ring);
   if (fleet && trust_.FindFleetCa(fleet->str()) == nullptr) {
@@ -317,7 +316,7 @@ Verdict AuthPlugin::CheckMessage(const broker::MessageRequest& request, Now now)
   if (request.payload.empty()) {  // the bridge has the car erased
     const Place place{topic->fleet, topic->car};
     Kick(sessions_.ClientsOf(directory_.Forget(place)), "its car was erased");
-    Save(RecordKind::kRing, ErasedMark(place), "an erased car", now);
+    Save(RecordKind::kRing, directory_.ErasedMark(place), "an erased car", now);
     return Verdict::Allow();
   }
   Error error;

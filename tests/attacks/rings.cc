@@ -130,10 +130,25 @@ std::string ForgedOurs(World& world) {
               Hex(kNotAuthorized), "a phone writes a ring");
   ExpectEqual(Hex(mallory.client().Subscribe(StateTopic(car.ref(), Group::kBody))),
               Hex(kNotAuthorized), "mallory reads");
-  // Taken away by an empty retained message.
-  ExpectEqual(Hex(server->Send(RingMessage(car.ref(), ""))), Hex(kNotAuthorized), "an empty ring");
+  // Taken away by an empty retained message, as the bridge does with a car that is erased: that
+  // takes rights away, and no older ring can follow.
+  KeyRing older = car.ring();
+  --older.version;
+  older.keys = {testing::OnRing(mallory.Public(), v1::ROLE_OWNER)};
+  ExpectEqual(Hex(mallory.client().Send(RingMessage(car.ref(), ""))), Hex(kNotAuthorized),
+              "a phone empties a ring");
+  ExpectEqual(Hex(server->Send(RingMessage(car.ref(), ""))), Hex(0), "the bridge empties a ring");
+  if (older.version > 0) {
+    ExpectEqual(Hex(server->Send(
+                    RingMessage(car.ref(), SealKeyRing(older, car.key(), car.certificate_der())))),
+                Hex(kNotAuthorized), "an older ring after it");
+  }
+  ExpectEqual(Hex(server->Send(RingMessage(car.ref(), car.SignedRing()))), Hex(0),
+              "the ring again");
+  Expect(owner.SignIn() == 0, "sign-in after the ring is back");
   OwnerStillGetsThrough(owner, car);
-  return "BAD_SIGNATURE three ways, BAD_CERTIFICATE, 0x87 for deleting it";
+  return "BAD_SIGNATURE three ways, BAD_CERTIFICATE, an older one is not believed after deleting "
+         "it";
 }
 
 // --- Another car's

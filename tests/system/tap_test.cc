@@ -131,7 +131,7 @@ TEST_CASE("a tap shows the cars of which something is true, and writes files tha
   CHECK(Eventually([&] { return std::filesystem::exists(file.string() + ".2"); }));
   CHECK(tap->Stop() == 0);
   CHECK_FALSE(std::filesystem::exists(file.string() + ".3"));
-  for (const std::string name : {file.string(), file.string() + ".1", file.string() + ".2"}) {
+  for (const std::string& name : {file.string(), file.string() + ".1", file.string() + ".2"}) {
     CHECK(std::filesystem::file_size(name) <= 1000);
     CHECK(!Lines(ReadAll(name)).empty());
   }

@@ -35,6 +35,13 @@ class NoPublisher final : public Publisher {
   std::vector<std::string> sent;
 };
 
+// Few entries of the log in each turn.
+RunnerLimits SmallParts() {
+  RunnerLimits limits;
+  limits.blanked_per_turn_max = 2;
+  return limits;
+}
+
 // A runner on a store in memory.
 struct World {
   World() { REQUIRE(runner.Load()); }
@@ -86,7 +93,7 @@ struct World {
   NoPublisher publisher;
   Runner runner{Limits{},
                 SharedKeys().Cas(),
-                RunnerLimits{.blanked_per_turn_max = 2},
+                SmallParts(),
                 {intake, store, publisher, [this] { return now; }, [](const LogEvent&) {}}};
 };
 

@@ -45,7 +45,7 @@ TEST_CASE("rights: options make the key, anything else is refused with what ther
       {Wish([](auto& w) { w.may = {"signal"}; }),
        "guest: may signal; sees body, energy, climate, drive"},
       {Wish([](auto& w) { w.sees = {"body", "location"}; }),
-       "guest: may signal, close, comfort; sees body, location"},
+       "guest: may signal, close, comfort; sees body, location, area"},
       {Wish([](auto& w) {
          w.may = {"none"};
          w.sees = {"none"};

@@ -134,6 +134,7 @@ struct Http::Impl {
   CarsNow AtNow() const;
   void Ready(httplib::Response& response) const;
   void Cars(const httplib::Request& request, httplib::Response& response) const;
+  void GivePlace(httplib::Response& response, const CarRef& ref, const HttpAnswer& answer) const;
   void OneCar(const httplib::Request& request, httplib::Response& response) const;
   void Commands(const httplib::Request& request, httplib::Response& response) const;
   void BlocksOf(const httplib::Request& request, httplib::Response& response) const;
@@ -170,14 +171,22 @@ void Http::Impl::Cars(const httplib::Request& request, httplib::Response& respon
   Give(response, CarsPage(*store.Snapshot(), ParametersOf(request), AtNow()));
 }
 
+// An answer that may say where a car is. Of one of which nothing is kept nothing is read.
+void Http::Impl::GivePlace(httplib::Response& response, const CarRef& ref,
+                           const HttpAnswer& answer) const {
+  if (answer.status == 200) {
+    doors.location_read(ref);
+  }
+  Give(response, answer);
+}
+
 void Http::Impl::OneCar(const httplib::Request& request, httplib::Response& response) const {
   const auto fleet = FleetId::Parse(request.matches[1].str());
   const auto car = CarId::Parse(request.matches[2].str());
   if (!fleet || !car) {
     return Complain(response, 400, "not the name of a fleet and a car");
   }
-  doors.location_read({*fleet, *car});
-  Give(response, CarPage(*store.Snapshot(), CarRef{*fleet, *car}, AtNow()));
+  GivePlace(response, {*fleet, *car}, CarPage(*store.Snapshot(), CarRef{*fleet, *car}, AtNow()));
 }
 
 void Http::Impl::Commands(const httplib::Request& request, httplib::Response& response) const {
@@ -263,10 +272,12 @@ void Http::Impl::Log(const httplib::Request& request, httplib::Response& respons
 void Http::Impl::History(const httplib::Request& request, httplib::Response& response) const {
   const auto fleet = FleetId::Parse(request.get_param_value("fleet"));
   const auto car = CarId::Parse(request.get_param_value("car"));
+  const HttpAnswer answer = HistoryPage(*store.Snapshot(), ParametersOf(request), WallNow());
   if (fleet && car && request.get_param_value("signal").rfind("location.", 0) == 0) {
-    doors.location_read({*fleet, *car});
+    GivePlace(response, {*fleet, *car}, answer);
+  } else {
+    Give(response, answer);
   }
-  Give(response, HistoryPage(*store.Snapshot(), ParametersOf(request), WallNow()));
 }
 
 void Http::Impl::Export(const httplib::Request& request, httplib::Response& response) const {
@@ -276,8 +287,7 @@ void Http::Impl::Export(const httplib::Request& request, httplib::Response& resp
   if (key) {
     Give(response, ExportKey(*store.Snapshot(), *key, WallNow()));
   } else if (fleet && car) {
-    doors.location_read({*fleet, *car});
-    Give(response, ExportCar(*store.Snapshot(), {*fleet, *car}, WallNow()));
+    GivePlace(response, {*fleet, *car}, ExportCar(*store.Snapshot(), {*fleet, *car}, WallNow()));
   } else {
     Complain(response, 400, "fleet and car must name a car, or key a key");
   }

@@ -26,9 +26,12 @@ constexpr const char* kCar = "gone-car-77";
 std::string FilesWith(const fs::path& folder, const std::string& text) {
   std::string found;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (!entry.is_regular_file()) {
+      continue;
+    }
     std::ifstream file(entry.path(), std::ios::binary);
     const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-    if (entry.is_regular_file() && bytes.find(text) != std::string::npos) {
+    if (bytes.find(text) != std::string::npos) {
       found += entry.path().filename().string() + " ";
     }
   }

@@ -246,7 +246,7 @@ void Invariants::Delivered(const CommandId& id, const CarRef& ref, Instant now) 
   const auto in_flight =
       std::count_if(unanswered.begin(), unanswered.end(), [&](const CommandId& one) {
         return now - visit.at(one) < kSilence && finals_.count(one) == 0 &&
-               taken_back_.count(one) == 0;
+               taken_back_.count(one) == 0 && answers_.count(one) == 0;
       });
   Expect(in_flight <= kInFlightMax, "I10: more at a time than a thin line carries", id);
 }
@@ -272,8 +272,19 @@ void Invariants::MayVisit(const std::optional<CarRef>& ref) {
   }
 }
 
+void Invariants::Answers(const std::string& receipt, const CarRef& ref) {
+  const CommandId id = OpenReceipt(receipt, ref, std::nullopt)->command_id;
+  unanswered_[ref].erase(id);
+  answers_.insert(id);
+}
+
 void Invariants::Answered(const std::string& receipt, const CarRef& ref) {
-  unanswered_[ref].erase(OpenReceipt(receipt, ref, std::nullopt)->command_id);
+  const CommandId id = OpenReceipt(receipt, ref, std::nullopt)->command_id;
+  unanswered_[ref].erase(id);
+  const auto answer = answers_.find(id);
+  if (answer != answers_.end()) {
+    answers_.erase(answer);
+  }
 }
 
 void Invariants::TakenBack(const CommandId& id) {
@@ -386,6 +397,7 @@ void Invariants::Acted(const CommandId& id) {
 // A power cut may lose what was not durable: states, and outcomes of commands
 // that were never held.
 void Invariants::Restarted() {
+  answers_.clear();
   MayVisit(std::nullopt);
   log_head_ = {};
   const SimStore::Records& log = store_.Of(Kind::kLog);

@@ -251,13 +251,16 @@ void Invariants::Delivered(const CommandId& id, const CarRef& ref, Instant now) 
   Expect(in_flight <= kInFlightMax, "I10: more at a time than a thin line carries", id);
 }
 
-// What a key loses stays lost, also when the key comes back.
+// What a key loses stays lost, also when the key comes back, be it in the same turn.
 void Invariants::DropDenied() {
   for (auto& [ref, unanswered] : unanswered_) {
     const CarRef& at = ref;
     std::erase_if(unanswered, [&](const CommandId& id) {
       const KeyId& lane = made_.at(id).lane;
-      return ring_keys_[at].count(lane) == 0 || Denied(lane, at, true);
+      const bool denied_now = fresh_blocks_.count({lane, {}, {}}) > 0 ||
+                              fresh_blocks_.count({lane, at.fleet, {}}) > 0 ||
+                              fresh_blocks_.count({lane, at.fleet, at.car}) > 0;
+      return ring_keys_[at].count(lane) == 0 || denied_now || Denied(lane, at, true);
     });
   }
 }

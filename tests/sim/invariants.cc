@@ -246,18 +246,21 @@ void Invariants::Delivered(const CommandId& id, const CarRef& ref, Instant now) 
   const auto in_flight =
       std::count_if(unanswered.begin(), unanswered.end(), [&](const CommandId& one) {
         return now - visit.at(one) < kSilence && finals_.count(one) == 0 &&
-               taken_back_.count(one) == 0;
+               taken_back_.count(one) == 0 && answers_.count(one) == 0;
       });
   Expect(in_flight <= kInFlightMax, "I10: more at a time than a thin line carries", id);
 }
 
-// What a key loses stays lost, also when the key comes back.
+// What a key loses stays lost, also when the key comes back, be it in the same turn.
 void Invariants::DropDenied() {
   for (auto& [ref, unanswered] : unanswered_) {
     const CarRef& at = ref;
     std::erase_if(unanswered, [&](const CommandId& id) {
       const KeyId& lane = made_.at(id).lane;
-      return ring_keys_[at].count(lane) == 0 || Denied(lane, at, true);
+      const bool denied_now = fresh_blocks_.count({lane, {}, {}}) > 0 ||
+                              fresh_blocks_.count({lane, at.fleet, {}}) > 0 ||
+                              fresh_blocks_.count({lane, at.fleet, at.car}) > 0;
+      return ring_keys_[at].count(lane) == 0 || denied_now || Denied(lane, at, true);
     });
   }
 }
@@ -272,8 +275,19 @@ void Invariants::MayVisit(const std::optional<CarRef>& ref) {
   }
 }
 
+void Invariants::Answers(const std::string& receipt, const CarRef& ref) {
+  const CommandId id = OpenReceipt(receipt, ref, std::nullopt)->command_id;
+  unanswered_[ref].erase(id);
+  answers_.insert(id);
+}
+
 void Invariants::Answered(const std::string& receipt, const CarRef& ref) {
-  unanswered_[ref].erase(OpenReceipt(receipt, ref, std::nullopt)->command_id);
+  const CommandId id = OpenReceipt(receipt, ref, std::nullopt)->command_id;
+  unanswered_[ref].erase(id);
+  const auto answer = answers_.find(id);
+  if (answer != answers_.end()) {
+    answers_.erase(answer);
+  }
 }
 
 void Invariants::TakenBack(const CommandId& id) {
@@ -386,6 +400,7 @@ void Invariants::Acted(const CommandId& id) {
 // A power cut may lose what was not durable: states, and outcomes of commands
 // that were never held.
 void Invariants::Restarted() {
+  answers_.clear();
   MayVisit(std::nullopt);
   log_head_ = {};
   const SimStore::Records& log = store_.Of(Kind::kLog);

@@ -49,7 +49,8 @@ class Invariants {
   // The bridge was given word of the car's coming or going, or has a new session with the broker:
   // from here on everything may go to the car once more. All cars: nullopt.
   void MayVisit(const std::optional<CarRef>& ref);
-  // The bridge was given a receipt of the car.
+  // The bridge was given a receipt of the car; and when the turn that it is dealt with in is over.
+  void Answers(const std::string& receipt, const CarRef& ref);
   void Answered(const std::string& receipt, const CarRef& ref);
   // The phone takes a command back.
   void TakenBack(const CommandId& id);
@@ -132,6 +133,7 @@ class Invariants {
   std::map<std::pair<CarRef, Group>, StateVersion> state_versions_;
   std::map<CarRef, std::map<CommandId, Instant>> visits_;  // when sent, in this visit of the car
   std::map<CarRef, std::set<CommandId>> unanswered_;       // of these
+  std::multiset<CommandId> answers_;  // given to the bridge, which may have dealt with them
   std::set<CommandId> taken_back_;
   std::map<std::pair<CarRef, Timestamp>, uint32_t> sms_;  // per car and day of its budget
   std::map<CarRef, Timestamp> sms_at_;

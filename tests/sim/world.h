@@ -120,7 +120,8 @@ class World {
   void Put(const bridge::Input& input);
   void Turn();
   void BridgeDies(bool power);
-  void Given(const Publish& publish);
+  enum class Stage : uint8_t { kTaken, kDealtWith };
+  void Given(const Publish& publish, Stage stage);
   bool BehindOn(const CarRef& ref) const;
   bool BlocksAgree() const;
   void Says(const Publish& publish);

@@ -155,7 +155,7 @@ void World::Turn() {
   }
   awaits_.Never();
   while (!taken_.empty() && intake_->WaitFinished(taken_.front().ticket, Duration(0))) {
-    Given(taken_.front().publish);
+    Given(taken_.front().publish, Stage::kDealtWith);
     taken_.pop_front();
   }
   if (reconnect_wanted_) {
@@ -209,7 +209,7 @@ void World::DiskChanges() {
 
 // What is taken is stepped at once or later: what it changes counts from when it is taken, and once
 // more when its turn is over.
-void World::Given(const Publish& publish) {
+void World::Given(const Publish& publish, Stage stage) {
   if (publish.topic.empty()) {
     invariants_.MayVisit(std::nullopt);
     return;
@@ -218,7 +218,9 @@ void World::Given(const Publish& publish) {
   if (topic && topic->kind == TopicKind::kPresence) {
     invariants_.MayVisit(bridge::RefOf(std::string(topic->car)));
   } else if (topic && topic->kind == TopicKind::kReceipt) {
-    invariants_.Answered(publish.payload, bridge::RefOf(std::string(topic->car)));
+    const CarRef ref = bridge::RefOf(std::string(topic->car));
+    stage == Stage::kTaken ? invariants_.Answers(publish.payload, ref)
+                           : invariants_.Answered(publish.payload, ref);
   }
 }
 

@@ -136,7 +136,7 @@ void World::BridgeConnects() {
     BridgeTakes();
   }
   taken_.push_back({intake_->PutAlways(bridge::BrokerUp{}).value(), Publish{}});
-  Given(taken_.back().publish);
+  Given(taken_.back().publish, Stage::kTaken);
   Turn();
   if (bridge_connected_) {
     for (const auto& [topic, publish] : retained_) {
@@ -219,7 +219,7 @@ void World::BridgeTakes() {
     invariants_.SentAgain(publish.payload);  // not acknowledged, comes again
   }
   Trace("bridge gets", publish);
-  Given(publish);
+  Given(publish, Stage::kTaken);
   taken_.push_back({*ticket, publish});
 }
 

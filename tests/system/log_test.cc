@@ -172,7 +172,7 @@ TEST_CASE("commands that come together share commits, and each is held") {
     request.ref = {FleetId::Parse("demo").value(),
                    CarId::Parse("car-" + std::to_string(i % kCars)).value()};
     std::string random = "0123456789";
-    random[0] = static_cast<char>(i);
+    random.back() = static_cast<char>(i);
     request.id = CommandId::Make(UnixMs(), random);
     request.issued_at = Timestamp{UnixMs()};
     request.expires_at = request.issued_at + std::chrono::minutes(1);

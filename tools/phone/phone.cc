@@ -122,6 +122,9 @@ void Phone::On(const Published& input, const Now& now, Effects& out) {
   }
   const Open& open = found->second;
   const bool late = open.expires_at && now.wall >= *open.expires_at;
+  if (late && open.sends > 1) {
+    return;  // says nothing of what was sent before; its end is at hand
+  }
   Receipt receipt =
       OwnWord(open.ref, id, late ? v1::RECEIPT_STATE_EXPIRED : v1::RECEIPT_STATE_REFUSED,
               late ? v1::REASON_EXPIRED : v1::REASON_NOT_ALLOWED, now);

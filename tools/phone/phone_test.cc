@@ -267,6 +267,21 @@ TEST_CASE("phone: a refused resend changes nothing once there is a receipt") {
   CHECK_FALSE(s.phone.idle());
 }
 
+TEST_CASE("phone: a resend that is refused because its time is over says nothing of the first") {
+  Story s;
+  s.Connect();
+  s.Sends(Flash, 5 * kSecond);
+  s.Passes(4 * kSecond);
+  CHECK(s.Said() == "began | command | command | command");
+  s.now = {s.now.wall + 2 * kSecond, s.now.mono + 2 * kSecond};
+  for (const int answer : {0, 0, 0x87}) {
+    s.Step(Phone::Published{CommandTopic(s.car.ref, s.phone.id()), answer});
+  }
+  CHECK(s.Said().empty());
+  s.Passes(20 * kSecond);
+  CHECK(s.Said() == "EXPIRED! REASON_EXPIRED");
+}
+
 TEST_CASE("phone: what is asked for without a connection goes out when the receipt lane is there") {
   Story s;
   s.Sends(Lock);

@@ -67,12 +67,12 @@ bool AnyRecord(std::string_view block) {
 
 }  // namespace
 
-bool DamagedInside(std::string_view log) {
+LogEnd FindLogEnd(std::string_view log) {
   bool damaged = false;
   for (size_t begin = 0; begin < log.size(); begin += kBlockBytes) {
     const std::string_view block = log.substr(begin, kBlockBytes);
     if (damaged && RecordAt(block) > 0) {
-      return true;
+      return LogEnd::kDamagedInside;
     }
     size_t at = 0;
     while (!damaged && at + kHeaderBytes <= block.size()) {
@@ -81,10 +81,11 @@ bool DamagedInside(std::string_view log) {
       at += size;
     }
     if (damaged && at < block.size() && AnyRecord(block.substr(at + 1))) {
-      return true;
+      return LogEnd::kDamagedInside;
     }
+    damaged = damaged || (at < block.size() && block.size() < kBlockBytes);
   }
-  return false;
+  return damaged ? LogEnd::kTorn : LogEnd::kWhole;
 }
 
 }  // namespace latchkey::storage

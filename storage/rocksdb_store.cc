@@ -8,8 +8,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <fstream>
-#include <iterator>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -22,8 +20,8 @@
 #include <rocksdb/write_buffer_manager.h>
 #include <sys/statvfs.h>
 
-#include "storage/log_scan.h"
 #include "storage/rocksdb_batch.h"
+#include "storage/rocksdb_files.h"
 #include "storage/rocksdb_log.h"
 
 namespace latchkey::storage {
@@ -127,25 +125,6 @@ Result<void> CheckSchema(const std::string& path) {
   }
   if (version > kSchemaVersion) {
     return Unavailable(Newer(path, "schema version " + text));
-  }
-  return {};
-}
-
-// Recovery stops at the first record of a log that is not whole. At the log's end that is what a
-// power cut leaves, and nothing of it was synced; before whole ones it is damage to what was.
-Result<void> CheckLogs(const std::string& path) {
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(path, error)) {
-    if (entry.path().extension() != ".log") {
-      continue;
-    }
-    std::ifstream file(entry.path(), std::ios::binary);
-    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
-    if (DamagedInside(bytes)) {
-      return Unavailable("the log " + entry.path().string() +
-                         " is damaged before its end, so commands that were held would be lost: "
-                         "restore a backup, or move the folder away and start anew");
-    }
   }
   return {};
 }
@@ -383,7 +362,7 @@ Result<void> RocksDbStore::Impl::Recover() {
     }
     opened.reset();
   }
-  LK_CHECK(CheckLogs(path));
+  LK_CHECK(CheckFiles(path));
   return OpenDatabase();
 }
 
@@ -417,7 +396,7 @@ Result<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(const RocksDbOptions& o
   }
   // Opening writes a little; on a disk that is full it would abort.
   LK_CHECK(impl->CheckRoom());
-  LK_CHECK(CheckLogs(impl->path));
+  LK_CHECK(CheckFiles(impl->path));
   LK_CHECK(CheckSchema(impl->path));
   LK_CHECK(impl->OpenDatabase());
   return std::unique_ptr<RocksDbStore>(new RocksDbStore(std::move(impl)));

@@ -313,7 +313,91 @@ TEST_CASE("rocksdb store: a log damaged before its end is refused with its name,
   const auto store = RocksDbStore::Open(folder.Options());
   REQUIRE_FALSE(store.has_value());
   CHECK(store.error().reason == v1::REASON_STORE_UNAVAILABLE);
-  CHECK(store.error().text.find(".log is damaged") != std::string::npos);
+  CHECK(store.error().text.find(".log is damaged before its end") != std::string::npos);
+}
+
+TEST_CASE(
+    "rocksdb store: no bit of the MANIFEST can be flipped so that something is lost silently") {
+  const Folder folder;
+  const fs::path store = folder.Options().path;
+  {
+    const auto opened = Open(folder.Options());
+    REQUIRE(opened->Commit(std::vector<Change>{State(Group::kBody)}, Durability::kDurable));
+  }
+  // Opening it moves what the log held into a table, deletes the log and says so in the MANIFEST.
+  {
+    const auto opened = Open(folder.Options());
+  }
+  fs::path manifest;
+  for (const auto& entry : fs::directory_iterator(store)) {
+    if (entry.path().filename().string().starts_with("MANIFEST")) {
+      manifest = entry.path().filename();
+    }
+  }
+  const RocksDbOptions flipped = [&] {
+    RocksDbOptions options = folder.Options();
+    options.path += ".flipped";
+    return options;
+  }();
+  const auto copy = [&] {
+    fs::remove_all(flipped.path);
+    fs::copy(store, flipped.path, fs::copy_options::recursive);
+  };
+  int refused = 0;
+  const auto bytes = static_cast<long>(fs::file_size(store / manifest));
+  for (long bit = 0; bit < bytes * 8; ++bit) {
+    copy();
+    {
+      std::fstream file(flipped.path / manifest, std::ios::binary | std::ios::in | std::ios::out);
+      file.seekg(bit / 8);
+      const int byte = file.get();
+      file.seekp(bit / 8);
+      file.put(static_cast<char>(byte ^ 1 << bit % 8));
+    }
+    const auto opened = RocksDbStore::Open(flipped);
+    refused += opened ? 0 : 1;
+    REQUIRE_MESSAGE((!opened || Read(**opened, Kind::kState).good == 1), "bit " << bit);
+  }
+  CHECK(refused > bytes * 7);
+}
+
+TEST_CASE("rocksdb store: a MANIFEST torn while a table was being made opens, nothing lost") {
+  const Folder folder;
+  const fs::path store = folder.Options().path;
+  for (int starts = 0; starts < 6; ++starts) {
+    {
+      const auto opened = Open(folder.Options());
+      CHECK(Read(*opened, Kind::kState).good == (starts > 1 ? 1 : 0));
+      if (starts % 3 == 1) {
+        REQUIRE(opened->Commit(std::vector<Change>{State(Group::kBody)}, Durability::kDurable));
+      }
+    }
+    for (const auto& entry : fs::directory_iterator(store)) {
+      if (entry.path().filename().string().starts_with("MANIFEST")) {
+        std::ofstream(entry.path(), std::ios::binary | std::ios::app) << "half a record";
+      }
+    }
+    std::ofstream(store / "000999.sst") << "half a table";
+  }
+}
+
+TEST_CASE("rocksdb store: a log damaged at its end is refused when a later one goes on") {
+  const Folder folder;
+  {
+    const auto opened = Open(folder.Options());
+    REQUIRE(opened->Commit(std::vector<Change>{State(Group::kBody)}, Durability::kDurable));
+  }
+  for (const auto& entry : fs::directory_iterator(folder.Options().path)) {
+    if (entry.path().extension() == ".log" && entry.file_size() > 0) {
+      const fs::path later = entry.path().parent_path() / "009999.log";
+      fs::copy(entry.path(), later);
+      fs::resize_file(entry.path(), entry.file_size() - 1);
+      break;
+    }
+  }
+  const auto opened = RocksDbStore::Open(folder.Options());
+  REQUIRE_FALSE(opened.has_value());
+  CHECK(opened.error().text.find("a later log goes on") != std::string::npos);
 }
 
 TEST_CASE("rocksdb store: one made before there was a log opens and takes it") {

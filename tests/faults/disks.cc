@@ -198,8 +198,8 @@ std::string FlipStored(World& world) {
   Expect(tally.wrong == 0, std::to_string(tally.wrong) +
                                " flips made the store say what nobody "
                                "had written");
-  Expect(tally.silent == 0,
-         std::to_string(tally.silent) + " flips lost something and nobody was told");
+  Expect(tally.silent == 0, std::to_string(tally.silent) +
+                                " flips lost something and nobody was told, in " + tally.where);
   world.StartBridge();
   return "; read again after " + std::to_string(kFlips) +
          " flips: " + std::to_string(tally.refused) + " refused to open, " +

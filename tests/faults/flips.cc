@@ -2,7 +2,6 @@
 #include "tests/faults/flips.h"
 
 #include <fstream>
-#include <iostream>
 #include <map>
 #include <optional>
 #include <vector>
@@ -124,6 +123,7 @@ FlipTally FlipAndRead(const fs::path& store, const fs::path& scratch, int flips,
       missing += there == found->records.end() || there->second != value ? 1 : 0;
     }
     tally.wrong += wrong ? 1 : 0;
+    tally.where = wrong ? place : tally.where;
     if (missing == 0) {
       ++tally.harmless;
     } else if (missing <= found->damaged) {
@@ -132,8 +132,9 @@ FlipTally FlipAndRead(const fs::path& store, const fs::path& scratch, int flips,
       ++tally.as_torn;  // the store refuses a log that has a whole record behind the damage
     } else {
       ++tally.silent;
-      std::cerr << "silent: " << place << ": " << missing << " of " << right->records.size()
-                << " records missing or older, " << found->damaged << " told\n";
+      tally.where = place + ": " + std::to_string(missing) + " of " +
+                    std::to_string(right->records.size()) + " records missing or older, " +
+                    std::to_string(found->damaged) + " told";
     }
   }
   return tally;

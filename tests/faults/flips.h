@@ -18,12 +18,13 @@ struct FlipTally {
   size_t refused = 0;   // the store did not open, or stopped reading, and said why
   size_t told = 0;      // it opened and told of every record it could not serve
   size_t harmless = 0;  // everything was there, unchanged
-  // In the last record of a log: no store can tell it from the end that a power cut leaves, and it
-  // is dropped with what came after it.
+  // In the last record of the last log: no store can tell it from the end that a power cut leaves,
+  // and it is dropped with what came after it.
   size_t as_torn = 0;
   // What must not be.
   size_t silent = 0;  // something was missing or older, and nobody said so
   size_t wrong = 0;   // something was served that had never been written
+  std::string where;  // the last of these flips
 };
 
 // `store` is of no process; it stays as it is. Copies are made in `scratch`.

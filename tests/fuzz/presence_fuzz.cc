@@ -21,9 +21,11 @@ void Try(std::string_view input) {
     const std::string payload(input.substr(1, length));
     input.remove_prefix(1 + payload.size());
     now = {now.wall + testing::kSecond, now.mono + testing::kSecond};
+    bridge::Effects passed;
+    links.Passes(now, passed);
     if (length == 0) {
       links.BrokerUp();
-      static_cast<void>(links.DropUnseen());
+      static_cast<void>(links.DropUnseen(now));
     } else if (stored) {
       links.Load({ref, now.wall, payload});
     } else {

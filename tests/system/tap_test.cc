@@ -190,7 +190,8 @@ TEST_CASE("who may know the area does not learn the location; who may know that,
   const Ran refused = cell.Latchkey(
       {"tap", "town", "--fleet", "demo", "--group", "location", "--car", "car-1", "--for", "2s"});
   INFO(refused.output);
-  CHECK(refused.exit_code != 0);
+  CHECK(refused.exit_code == 1);
+  CHECK(refused.output.find("may not see location, only area") != std::string::npos);
   // A cell that is a position in disguise does not pass.
   Publish fine = Place(car.ref(), Group::kArea, 2);
   v1::StateGroup state;

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #include "latchkey/v1/presence.pb.h"
+#include "proto/certificate.h"
+#include "proto/keyring.h"
 #include "proto/state.h"
 #include "proto/topic.h"
 #include "proto/wire.h"
@@ -327,6 +329,37 @@ class Tap {
   std::string trouble_;
 };
 
+// What was asked for by name and the operator's certificate does not hold: the broker would hand
+// over none of it, without a word.
+Result<void> CheckRights(const TapOptions& options, const Wanted& wanted,
+                         const std::string& certificate_pem) {
+  LK_TRY(const Certificate certificate, Certificate::FromPem(certificate_pem));
+  const auto* staff = std::get_if<OperatorIdentity>(&certificate.identity);
+  if (staff == nullptr) {
+    return Fail(v1::REASON_BAD_CERTIFICATE, "the certificate is not an operator's");
+  }
+  std::set<Group> asked = CarConditions(wanted.conditions).groups();
+  if (!options.groups.empty()) {
+    asked.insert(wanted.groups.begin(), wanted.groups.end());
+  }
+  std::string missing;
+  std::string held;
+  for (const Group group : kGroups) {
+    const bool may = (staff->permissions & Bit(ReadPermission(group))) != 0;
+    std::string& list = may ? held : missing;
+    if (may || asked.count(group) > 0) {
+      list += (list.empty() ? "" : ",") + std::string(ToText(group));
+    }
+  }
+  if (!missing.empty()) {
+    return Fail(v1::REASON_NOT_PERMITTED,
+                "operator " + options.name + " may not see " + missing + ", only " + held +
+                    ": `latchkey operator add " + options.name + " --fleet " + options.fleet +
+                    " --groups " + held + "," + missing + "` gives a certificate that may");
+  }
+  return {};
+}
+
 void Start(Context& context, const TapOptions& options) {
   const Folder folder(context.data);
   Result<Wanted> wanted = Check(options);
@@ -343,6 +376,11 @@ void Start(Context& context, const TapOptions& options) {
                        "no operator " + options.name + " of fleet " + options.fleet + " (" +
                            certificate.error().text + "): make it with `latchkey operator add " +
                            options.name + " --fleet " + options.fleet + " --groups energy`"});
+    return;
+  }
+  const Result<void> may = CheckRights(options, *wanted, *certificate);
+  if (!may) {
+    Complain(context, may.error());
     return;
   }
   tools::LinkOptions link;

@@ -300,9 +300,9 @@ uint32_t AllGroups() {
 std::unique_ptr<RawClient> AsOperator(World& world, Cell& cell, const std::string& fleet,
                                       uint32_t permissions) {
   const std::string name = world.FreshName();
-  RawOptions options =
-      cell.WithCertificate(OperatorIdentity{FleetId::Parse(fleet).value(), name, permissions},
-                           cell.FleetCa(fleet), fleet + "/operator/" + name);
+  RawOptions options = cell.WithCertificate(
+      OperatorIdentity{FleetId::Parse(fleet).value(), name, WithImplied(permissions)},
+      cell.FleetCa(fleet), fleet + "/operator/" + name);
   options.source_address = world.address();
   return Dial(options);
 }

@@ -57,10 +57,12 @@ const std::vector<std::string>& ThreatRows() {
 const std::vector<NotCovered>& NotCoveredRows() {
   static const std::vector<NotCovered> rows = {
       {"T2", "an outage by migration, not an attack: the migration's own tests are to show it"},
-      {"T5 (part)", "commands by SMS: there are none in this house"},
+      {"T5 (part)",
+       "forged, repeated and late SMS: proto/sms_test.cc and tools/car/sms_test.cc try them"},
       {"T9 (part)", "a plugin cannot see listeners: that they have TLS is `latchkey fleet init`'s"},
       {"T19 (part)", "how long places are kept, and a store that is read by its thief"},
-      {"T22 (part)", "a record for the owner of what staff read: it is in the broker's log only"},
+      {"T22 (part)",
+       "a record for the owner of what staff read: it is in the cell's log, which staff read"},
       {"T23 (part)",
        "core dumps: the host's limits decide; no key is in a log, file modes are checked"},
       {"CVE-2023-28366", "a leak of hours; fixed in 2.0.16, and in Debian's 2.0.11"},

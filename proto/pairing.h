@@ -26,6 +26,7 @@ struct PairingOffer {
   std::string cell;  // `aud` of the phone's tokens
   CarRef ref;
   std::string secret;  // 16 bytes
+  bool operator==(const PairingOffer&) const = default;
 };
 
 // latchkey://pair?v=1&h={host}&p={port}&cell={cell}&f={fleet}&c={car}&s={base64url secret}

@@ -48,6 +48,7 @@ Car::Car(Options options, PrivateKey key, Memory memory)
       unsaid_.push_back(command);
     }
   }
+  StandInvitation();
   ReadSchedules();
   for (GroupClock& group : groups_) {
     group.sequence = memory_.sequence_ceiling - 1;
@@ -246,6 +247,7 @@ void Car::On(const Tick& /*input*/, Effects& out) {
       EndOffer("five minutes are over", out);
     }
   }
+  TickInvitation(out);
   if (memory_.climate_ends_at && time_ >= *memory_.climate_ends_at) {
     memory_.climate_ends_at.reset();
     Put("climate.is_active", 0);
@@ -268,6 +270,11 @@ std::optional<Instant> Car::NextDeadline() const {
   }
   if (const auto ends_at = desk_.ends_at()) {
     sooner(time_at_ + std::max(Duration(0), *ends_at - time_));
+  }
+  if (const auto ends_at = invitation_.ends_at()) {
+    const Timestamp due =
+        invitation_.waiting() != nullptr ? std::min(invited_by_, *ends_at) : *ends_at;
+    sooner(time_at_ + std::max(Duration(0), due - time_));
   }
   if (const auto ask_at = AskForCertificateAt()) {
     sooner(*ask_at);

@@ -180,6 +180,7 @@ struct AskPerson {
   std::string label;
   v1::Role role = v1::ROLE_UNSPECIFIED;  // what it would get
   bool known = false;                    // its key is on the ring: its role would change
+  bool invited = false;                  // it was not the screen's code but an invitation's
 };
 
 // Something a log should have.
@@ -276,8 +277,15 @@ class Car {
 
   // Pairing.
   void TakeClaim(const Publish& message, const KeyId& lane, Effects& out);
-  void Admit(const Claim& claim, Effects& out);
-  void AnswerClaim(const Claim& claim, std::string answer, Effects& out);
+  void TakeInvited(const Publish& message, const KeyId& lane, Effects& out);
+  void SayAnswer(const PairingDesk& desk, const PairingDesk::Answer& answer, const KeyId& lane,
+                 Effects& out);
+  void ConfirmInvited(Confirm::Word word, Effects& out);
+  void StandInvitation();
+  void EndInvitation(std::string why, Effects& out);
+  void TickInvitation(Effects& out);
+  void Admit(PairingDesk& desk, Effects& out);
+  void AnswerClaim(PairingDesk& desk, std::string answer, Effects& out);
   void EndOffer(std::string why, Effects& out);
 
   // Ring, and notices to keys whose place others changed.
@@ -307,7 +315,9 @@ class Car {
   PrivateKey key_;
   Memory memory_;
   SignalBoard board_;
-  PairingDesk desk_;
+  PairingDesk desk_;        // of the offer on the screen
+  PairingDesk invitation_;  // of the one in memory
+  Timestamp invited_by_;    // while a phone waits at it: when it has waited too long
   Counters counters_;
   Now now_;               // of the current step
   Timestamp time_;        // what the car takes for the time: never goes back

@@ -122,6 +122,32 @@ Result<void> TakeSchedules(const stored::Memory& wire, const CarRef& ref, Memory
   return {};
 }
 
+void PutInvitation(const Memory& memory, stored::Memory& wire) {
+  if (memory.invitation) {
+    stored::Invitation& out = *wire.mutable_invitation();
+    out.set_offer(ToQrText(memory.invitation->offer));
+    out.set_role(memory.invitation->role);
+    out.set_ends_at_ms(ToWire(memory.invitation->ends_at));
+    out.set_tries(static_cast<uint32_t>(memory.invitation->tries));
+  }
+}
+
+Result<void> TakeInvitation(const stored::Memory& wire, const CarRef& ref, Memory& memory) {
+  if (!wire.has_invitation()) {
+    return {};
+  }
+  const stored::Invitation& stored = wire.invitation();
+  const Result<PairingOffer> offer = ParseQrText(stored.offer());
+  const auto ends_at = TimeFromWire(stored.ends_at_ms());
+  if (!offer || offer->ref != ref || !ends_at || !v1::Role_IsValid(stored.role()) ||
+      stored.role() == v1::ROLE_UNSPECIFIED || stored.tries() >= kOfferTriesMax) {
+    return Broken(ref, "has an impossible invitation");
+  }
+  memory.invitation = Invitation{*offer, static_cast<v1::Role>(stored.role()), *ends_at,
+                                 static_cast<int>(stored.tries())};
+  return {};
+}
+
 Result<void> TakeRefused(const stored::Memory& wire, const CarRef& ref, Memory& memory) {
   for (const stored::Refused& each : wire.refused()) {
     const auto command = LoadRefused(each);
@@ -165,6 +191,7 @@ void ResetMemory(Memory& memory, Timestamp now) {
   memory.charge_plan = ChargePlan::kFree;
   memory.climate_ends_at.reset();
   memory.destination.clear();
+  memory.invitation.reset();
 }
 
 std::string SerializeMemory(const Memory& memory) {
@@ -211,6 +238,7 @@ std::string SerializeMemory(const Memory& memory) {
   wire.set_destination(memory.destination);
   PutSchedules(memory, wire);
   PutRefused(memory, wire);
+  PutInvitation(memory, wire);
   const std::string payload = wire.SerializeAsString();
   return std::string(kMagic) + Sha256(payload) + payload;
 }
@@ -257,6 +285,7 @@ Result<Memory> LoadMemory(std::string_view bytes, const CarRef& ref) {
   memory.destination = wire->destination();
   LK_CHECK(TakeSchedules(*wire, ref, memory));
   LK_CHECK(TakeRefused(*wire, ref, memory));
+  LK_CHECK(TakeInvitation(*wire, ref, memory));
   return memory;
 }
 

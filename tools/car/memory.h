@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "proto/keyring.h"
+#include "proto/pairing.h"
 #include "proto/receipt.h"
 #include "proto/result.h"
 #include "proto/time.h"
@@ -66,6 +67,16 @@ enum class ChargePlan : uint8_t {
   kWait,    // it is not
 };
 
+// A pairing offer that was printed for the car's owner before anybody sat in the car. It works
+// once, and the person in the car is asked as ever.
+struct Invitation {
+  PairingOffer offer;
+  v1::Role role = v1::ROLE_OWNER;
+  Timestamp ends_at;
+  int tries = 0;  // wrong proofs
+  bool operator==(const Invitation&) const = default;
+};
+
 struct Memory {
   KeyRing ring;
   Timestamp time_floor;
@@ -86,6 +97,7 @@ struct Memory {
   Timestamp departures_handled;                // departures up to here were preconditioned for
   ChargePlan charge_plan = ChargePlan::kFree;  // last acted on
   std::optional<Timestamp> climate_ends_at;    // climate runs until then
+  std::optional<Invitation> invitation;        // nullopt: none, or it was used
   bool operator==(const Memory&) const = default;
 };
 
@@ -93,9 +105,9 @@ struct Memory {
 Memory NewMemory(const CarRef& ref, Timestamp now);
 
 // What a factory reset leaves: an empty ring of the next version, no settings, apps, schedules,
-// destination or privacy; all former keys are to be told. Time floor, remembered commands, slots
-// and sequences stay, so that nothing recorded before can be played back after. Ring versions only
-// grow.
+// destination, privacy or invitation; all former keys are to be told. Time floor, remembered
+// commands, slots and sequences stay, so that nothing recorded before can be played back after.
+// Ring versions only grow.
 void ResetMemory(Memory& memory, Timestamp now);
 
 std::string SerializeMemory(const Memory& memory);

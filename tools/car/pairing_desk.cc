@@ -1,4 +1,4 @@
-// One offer, three wrong proofs, five minutes.
+// One offer, three wrong proofs, and its time: five minutes on the screen.
 #include "tools/car/pairing_desk.h"
 
 #include <utility>
@@ -13,11 +13,24 @@ constexpr size_t kClaimBytesMax = 1024;
 }  // namespace
 
 void PairingDesk::Show(PairingOffer offer, v1::Role role, Timestamp now) {
+  Stand(std::move(offer), role, now + kOfferLifetime, 0);
+}
+
+void PairingDesk::Stand(PairingOffer offer, v1::Role role, Timestamp ends_at, int tries) {
   offer_ = std::move(offer);
   role_ = role;
-  ends_at_ = now + kOfferLifetime;
-  tries_ = 0;
+  ends_at_ = ends_at;
+  tries_ = tries;
   waiting_.reset();
+}
+
+bool PairingDesk::Means(std::string_view claim, const KeyId& lane) const {
+  const auto wire = FromWire<v1::PairingClaim>(claim, kClaimBytesMax);
+  if (!wire || wire->nonce().empty()) {
+    return false;
+  }
+  return (lane == answered_lane_ && wire->nonce() == answered_nonce_) ||
+         (offer_ && EqualSecrets(wire->offer_tag(), OfferTag(*offer_)));
 }
 
 PairingDesk::Answer PairingDesk::Refuse(Answer answer, Reason reason, std::string why) {

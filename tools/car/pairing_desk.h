@@ -1,5 +1,6 @@
-// The head unit's side of pairing: one offer on the screen, its time and tries, one phone that
-// waits for the person in the car to say yes. Pure; the car turns what it says into messages.
+// The head unit's side of pairing: one offer, its time and tries, one phone that waits for the
+// person in the car to say yes. The car has two desks: of the offer on the screen, and of an
+// invitation that was printed before. Pure; the car turns what it says into messages.
 #pragma once
 
 #include <optional>
@@ -34,6 +35,12 @@ class PairingDesk {
   // Puts a new offer on the screen; a phone that waits is forgotten.
   void Show(PairingOffer offer, v1::Role role, Timestamp now);
 
+  // Likewise an offer that stands longer, of which so many wrong proofs have come before.
+  void Stand(PairingOffer offer, v1::Role role, Timestamp ends_at, int tries);
+
+  // Does the claim mean the offer of this desk, or was it answered here?
+  bool Means(std::string_view claim, const KeyId& lane) const;
+
   // A claim from `lane`. Reasons: REASON_NO_OFFER (none stands, it is over, the claim means another
   // one, or another phone waits), REASON_WRONG_LANE, REASON_BAD_PROOF (a wrong proof for the offer
   // on the screen: a try; the third burns the secret), REASON_MALFORMED. While a phone that proved
@@ -46,6 +53,9 @@ class PairingDesk {
   const PairingOffer* offer() const { return offer_ ? &*offer_ : nullptr; }
 
   v1::Role role() const { return role_; }
+
+  // Wrong proofs so far.
+  int tries() const { return tries_; }
 
   // When the offer ends by itself; nullopt: none stands.
   std::optional<Timestamp> ends_at() const {

@@ -299,7 +299,10 @@ void Http::Impl::AddPosts() {
   const auto post = [](const Request& request) {
     return AdminPost{request.get_header_value("Authorization"), request.body};
   };
-  server.set_payload_max_length(doors.sms_post ? kSmsPostBytesMax : kErasePostBytesMax);
+  server.set_payload_max_length(kImportPostBytesMax);  // of others their own doors judge
+  server.Post("/v1/import", [this, post](const Request& request, Response& response) {
+    Give(response, TakeImportPost(doors.import, post(request), status().store_error));
+  });
   server.Post("/v1/erase", [this, post](const Request& request, Response& response) {
     Give(response, BeginErasure(doors.erase, post(request), status().broker_connected));
   });

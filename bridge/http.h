@@ -19,6 +19,7 @@
 //   GET /v1/log, /v1/log/raw           the log, see http_log.h
 //   GET /v1/export                     all that is kept of a car or a key, see http_export.h
 //   POST /v1/erase, GET /v1/erase, POST /v1/scrub   see http_erase.h
+//   POST /v1/import                    see http_import.h
 //   POST /v1/sms/report    what became of an SMS, see sms_http.h; 404 without such a gateway
 #pragma once
 
@@ -27,6 +28,7 @@
 #include <string>
 
 #include "bridge/http_erase.h"
+#include "bridge/http_import.h"
 #include "bridge/runner.h"
 #include "bridge/sms.h"
 #include "storage/store.h"
@@ -37,6 +39,7 @@ namespace latchkey::bridge {
 struct HttpDoors {
   SmsPostDoor sms_post = {};  // empty: reports are not taken
   EraseDoor erase = {};       // empty: nothing can be erased
+  ImportDoor import = {};     // empty: nothing can be imported
   // Somebody reads where a car is.
   std::function<void(const CarRef&)> location_read = [](const CarRef&) {};
 };

@@ -16,6 +16,7 @@
 #include "bridge/config.h"
 #include "bridge/contacts_folder.h"
 #include "bridge/http.h"
+#include "bridge/import_desk.h"
 #include "bridge/log.h"
 #include "bridge/mqtt.h"
 #include "bridge/runner.h"
@@ -33,6 +34,7 @@ constexpr size_t kIntakeMax = 10000;
 constexpr Duration kTurn = std::chrono::milliseconds(200);
 constexpr Duration kLookEvery = std::chrono::seconds(2);  // at folders: the fleets' CAs, contacts
 constexpr Duration kErasureWait = std::chrono::seconds(5);
+constexpr Duration kImportWait = std::chrono::seconds(15);
 constexpr long kSignalWaitNanoseconds = 200'000'000;
 
 void Say(LogEvent::Level level, std::string event,
@@ -145,7 +147,8 @@ Result<Gateway> OpenGateway(const Config& config, SmsReportSink sink) {
 }
 
 // What HTTP can set going goes through the intake like all that happens.
-Result<HttpDoors> OpenDoors(const Config& config, SmsPostDoor sms_post, Intake& intake) {
+Result<HttpDoors> OpenDoors(const Config& config, SmsPostDoor sms_post, Intake& intake,
+                            ImportDesk& imports) {
   HttpDoors doors;
   doors.sms_post = std::move(sms_post);
   LK_TRY(doors.erase.token,
@@ -159,6 +162,9 @@ Result<HttpDoors> OpenDoors(const Config& config, SmsPostDoor sms_post, Intake& 
         intake.Put(Erasure{id, std::move(of), std::move(who)}, kErasureWait);
     return ticket && intake.WaitFinished(*ticket, kErasureWait) ? std::optional(id) : std::nullopt;
   };
+  doors.import = {doors.erase.token, [&intake, &imports](Import import) {
+                    return imports.Run(intake, std::move(import), kImportWait);
+                  }};
   doors.location_read = [&intake](const CarRef& ref) {
     static_cast<void>(intake.Put(LocationRead{ref}, Duration(0)));
   };
@@ -228,11 +234,13 @@ Result<int> Run(const Config& config) {
   limits.history_keep = std::chrono::hours(24 * config.history.keep_days);
   limits.sessions_kept = std::chrono::hours(24 * config.links.keep_days);
   limits.history_bytes_per_car = static_cast<uint64_t>(config.history.bytes_per_car);
+  ImportDesk imports(static_cast<uint64_t>(SystemNow().wall.ms));
   Runner runner(limits, std::move(cas), runner_limits,
-                {intake, *store, mqtt, SystemNow, Log, gateway.sender.get()});
+                {intake, *store, mqtt, SystemNow, Log, gateway.sender.get(),
+                 [&imports](const ImportAnswer& answer) { imports.Answered(answer); }});
   LK_CHECK(runner.Load());
   const auto status = [&] { return WholeStatus(runner, figures, config); };
-  LK_TRY(const HttpDoors doors, OpenDoors(config, gateway.post, intake));
+  LK_TRY(const HttpDoors doors, OpenDoors(config, gateway.post, intake, imports));
   LK_TRY(std::unique_ptr<Http> http,
          Http::Listen(config.http.host, config.http.port, *store, status, doors));
   const ContactsWatch contacts(config.sms, intake);

@@ -231,6 +231,9 @@ void Runner::LetOut(const Effect& effect) const {
   } else if (const auto* sms = std::get_if<SendSms>(&effect);
              sms != nullptr && parts_.sms != nullptr) {
     parts_.sms->Send(*sms);
+  } else if (const auto* answer = std::get_if<ImportAnswer>(&effect);
+             answer != nullptr && parts_.imported != nullptr) {
+    parts_.imported(*answer);
   }
 }
 

@@ -116,6 +116,8 @@ class Runner {
     Clock clock;
     LogSink log;
     SmsSender* sms = nullptr;  // nullptr: none leave
+    // Who imports is told; nullptr: nobody is.
+    std::function<void(const ImportAnswer&)> imported = nullptr;
   };
 
   Runner(const Limits& limits, FleetCas fleet_cas, RunnerLimits runner_limits, Parts parts);

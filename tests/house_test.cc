@@ -107,6 +107,7 @@ const std::vector<Row>& Matrix() {
       {"tools/mqtt/", {"proto/", "tools/mqtt/"}},
       {"tools/ca/", {"proto/", "tools/ca/"}},
       {"tools/fleet/", {"proto/", "tools/fleet/", "tools/car/", "tools/mqtt/"}},
+      {"tools/import/", {"proto/", "tools/import/", "tools/car/signals.h"}},
       {"tools/latchkey/", {"proto/", "storage/", "tools/"}},
   };
   return rows;
@@ -156,14 +157,14 @@ const std::vector<Door>& Doors() {
       {"^toml\\+\\+|^toml", {"bridge/config.cc"}},
       {"^CLI/", {"tools/latchkey/", "bridge/main.cc"}},
       {"^nlohmann/",
-       {"tools/latchkey/", "bridge/http.cc", "bridge/http_cars.cc", "bridge/http_erase.cc", "bridge/http_export.cc", "bridge/http_links.cc", "bridge/http_log.cc", "bridge/http_history.cc", "bridge/sms_http.cc",
+       {"tools/latchkey/", "tools/import/", "bridge/http_import.cc", "bridge/http.cc", "bridge/http_cars.cc", "bridge/http_erase.cc", "bridge/http_export.cc", "bridge/http_links.cc", "bridge/http_log.cc", "bridge/http_history.cc", "bridge/sms_http.cc",
         "bridge/contacts_folder.cc", "proto/token.cc"}},
       {"^prometheus/", {"bridge/metrics.cc"}},
       {"^qrencode", {"tools/latchkey/qr.cc"}},
       {"^zlib", {"tools/fleet/file.cc"}},
       {"^(thread|mutex|condition_variable|shared_mutex|future)$",
        {"bridge/queue.h", "bridge/runner.h", "bridge/runner.cc", "bridge/http.cc", "bridge/mqtt.cc",
-        "bridge/main.cc", "bridge/figures.h", "bridge/sms.h", "bridge/sms.cc", "tools/mqtt/",
+        "bridge/main.cc", "bridge/figures.h", "bridge/import_desk.h", "bridge/sms.h", "bridge/sms.cc", "tools/mqtt/",
         "storage/rocksdb_store.cc", "storage/rocksdb_files.cc", "storage/rocksdb_log.cc"}},
   };
   return doors;
@@ -195,8 +196,8 @@ bool IsPure(const std::string& path) {
       "(identity|directory|access|admission|sessions|control|events|taps|teller)\\.|plugins/"
       "rate\\.|"
       "plugins/guard/(check|limits)\\.|"
-      "bridge/core/|storage/(records|bytes)\\.|tools/car/(?!car_mqtt)|tools/phone/|tools/fleet/"
-      "drive)");
+      "bridge/core/|storage/(records|bytes)\\.|tools/car/(?!car_mqtt)|tools/phone/|tools/import/|"
+      "tools/fleet/drive)");
   return IsCode(path) && !IsTest(path) && std::regex_search(path, pure);
 }
 

@@ -7,6 +7,7 @@
 #include "bridge/core/denials.h"
 #include "bridge/core/erasure.h"
 #include "bridge/core/history.h"
+#include "bridge/core/imports.h"
 #include "bridge/core/journal.h"
 #include "bridge/core/last_known.h"
 #include "bridge/core/links.h"
@@ -57,6 +58,7 @@ struct Bridge::Impl {
   bool ArrivedFromPlugin(const Publish& publish, const Now& now, Effects& out);
   void CasChanged(const FleetCas& cas, const Now& now, Effects& out);
   void Erase(const Erasure& erasure, const Now& now, Effects& out);
+  void Take(const Import& import, const Now& now, Effects& out);
   void BrokerUp(const Now& now, Effects& out);
   void BrokerDown();
   void Reconcile(const Now& now, Effects& out);
@@ -171,6 +173,13 @@ void Bridge::Impl::Erase(const Erasure& erasure, const Now& now, Effects& out) {
   out.emplace_back(Write{storage::EraseCar{ref}, true});
   denials.Keep(ref, out);
   EmptyTopics(ref, out);
+}
+
+void Bridge::Impl::Take(const Import& import, const Now& now, Effects& out) {
+  if (TakeImport({last_known, history, fleet_cas}, import, now, out) && broker_up &&
+      !reconcile_at) {
+    reconcile_at = now.mono + kReconcilePause;
+  }
 }
 
 void Bridge::Impl::Arrived(const Publish& publish, const Now& now, Effects& out) {
@@ -320,6 +329,7 @@ void Bridge::Step(const Input& input, const Now& now, Effects& out) {
                  [&](const SmsReport& report) { impl.outbox.Reported(report, now, out); },
                  [&](const Erasure& erasure) { impl.Erase(erasure, now, out); },
                  [&](const LocationRead& read) { impl.location_reads.Arrived(read, now, out); },
+                 [&](const Import& import) { impl.Take(import, now, out); },
              },
              input);
   if (impl.reconcile_at && *impl.reconcile_at <= now.mono) {

@@ -302,6 +302,53 @@ void History::Close(const Now& now, Effects& out) {
   }
 }
 
+bool History::Reaches(Timestamp observed_at, Timestamp now) const {
+  return keeps() && now - observed_at <= *limits_.history_keep;
+}
+
+bool History::Imported(const CarRef& ref, Group group, const std::vector<v1::StateGroup>& states,
+                       const Now& now, Effects& out) {
+  const auto [at, added] = cars_.try_emplace(ref);
+  Car& car = at->second;
+  if (added) {
+    car.account = AccountMax();
+    car.counted_at = now.wall;
+  }
+  Count(car, now.wall);
+  car.spoke_at = now.wall;
+  sweep_at_ = sweep_at_.value_or(now.mono);
+  std::optional<OpenChunk> chunk;
+  const auto write = [&] {
+    if (chunk && !chunk->empty()) {
+      car.account -= kRecordBytes + static_cast<double>(chunk->bytes());
+      out.emplace_back(
+          Write{storage::HistoryRecord{ref, group, chunk->begins_at(), chunk->Pack()}, true});
+      ++counters_.history_written;
+    }
+    chunk.reset();
+  };
+  for (const v1::StateGroup& state : states) {
+    if (IsPlace(group) && IsHidden(state)) {
+      chunk.reset();
+      Hide(ref, car, group, out);
+      continue;
+    }
+    if (car.account <= 0) {
+      ++counters_.history_left_out;
+      return false;
+    }
+    if (!chunk) {
+      chunk.emplace(group, Timestamp{VersionOf(state).observed_at_ms});
+    }
+    counters_.history_samples += chunk->Add(state, now.wall);
+    if (chunk->bytes() >= kHistoryChunkFull) {
+      write();
+    }
+  }
+  write();
+  return true;
+}
+
 void History::Forget(const CarRef& ref) {
   const auto at = cars_.find(ref);
   if (at == cars_.end()) {

@@ -25,6 +25,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "bridge/core/bridge.h"
 #include "bridge/core/history_chunk.h"
@@ -53,6 +54,13 @@ class History {
   // A message of state/{group} that was stored as the newest.
   void Stored(const CarRef& ref, Group group, const std::string& payload, const Now& now,
               Effects& out);
+  // States of one group, observed one after the other within `history_keep`, that were imported and
+  // taken as newest. They are kept in chunks of their own, which begin when the first was observed;
+  // true: all of them; false: the car's account is used up, and some were left out.
+  bool Imported(const CarRef& ref, Group group, const std::vector<v1::StateGroup>& states,
+                const Now& now, Effects& out);
+  // Can a state of this time be in history?
+  bool Reaches(Timestamp observed_at, Timestamp now) const;
   // First in every step.
   void Passes(const Now& now, Effects& out);
   // Writes everything that is only in memory: the process ends.

@@ -2,6 +2,7 @@
 #include "bridge/core/last_known.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "proto/topic.h"
@@ -12,6 +13,7 @@ namespace {
 
 // Cars looked at in one call: bounds a call even when nothing has to be published.
 constexpr size_t kCarsPerCallMax = 20'000;
+constexpr std::string_view kImportSource = "import:";
 constexpr Duration kCountPause = std::chrono::milliseconds(10);  // other input gets its turn
 
 size_t IndexOf(Group group) {
@@ -92,6 +94,42 @@ StateTaken LastKnown::Arrived(const CarRef& ref, Group group, const Publish& pub
   ++counters_.state_stored;
   out.emplace_back(Write{storage::StateRecord{ref, group, now.wall, publish.payload}, false});
   return StateTaken::kStored;
+}
+
+StateImported LastKnown::Imported(const ImportedState& state, const Now& now, Effects& out) {
+  using Word = StateImported::Word;
+  const auto refuse = [this](Reason reason) {
+    ++counters_.refused[reason];
+    return StateImported{Word::kRefused, reason};
+  };
+  const Result<v1::StateGroup> parsed = ParseState(state.payload, state.group);
+  if (!parsed) {
+    return refuse(parsed.error().reason);
+  }
+  if (parsed->source().rfind(kImportSource, 0) != 0 || parsed->sequence() != 0) {
+    return refuse(v1::REASON_NOT_ALLOWED);
+  }
+  const StateVersion version = VersionOf(*parsed);
+  if (Timestamp{version.observed_at_ms} > now.wall) {
+    return refuse(v1::REASON_CLOCK_AHEAD);
+  }
+  Car* car = FindOrMake(state.ref);
+  if (car == nullptr) {
+    return refuse(v1::REASON_FULL);
+  }
+  std::unique_ptr<Held>& held = car->groups[IndexOf(state.group)];
+  if (held && version <= held->version) {
+    return {held->payload == state.payload ? Word::kHeld : Word::kOlder, v1::REASON_UNSPECIFIED};
+  }
+  held = std::make_unique<Held>(Held{version, now.wall, 0, state.payload});
+  car->motion.Take(state.group, *parsed);
+  ++counters_.state_stored;
+  if (reconciled_ && state.ref <= *reconciled_) {
+    owed_.insert(state.ref);
+  }
+  out.emplace_back(
+      Write{storage::StateRecord{state.ref, state.group, now.wall, state.payload}, true});
+  return {};
 }
 
 void LastKnown::BrokerUp() {

@@ -54,6 +54,11 @@ class LastKnown {
   // parse. Counts what its times say of the car's clock.
   StateTaken Arrived(const CarRef& ref, Group group, const Publish& publish, const Now& now,
                      Effects& out);
+  // A state that another system kept: newer wins as ever, and of equal times what is held stays.
+  // Refuses REASON_NOT_ALLOWED what does not say that it is imported or has a sequence as cars
+  // count them, and all that Arrived refuses; says nothing of the car's clock. What is taken is
+  // owed to the broker: Reconcile is to be called.
+  StateImported Imported(const ImportedState& state, const Now& now, Effects& out);
   // From here on a group counts as shown by the broker only when it arrives.
   void BrokerUp();
   // Publishes what the broker has not shown as new as it is held, at most `publishes_max` messages;

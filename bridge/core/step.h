@@ -69,8 +69,32 @@ struct LocationRead {
   CarRef ref;
 };
 
+// State of a car that another system kept, as an administrator brings it.
+struct ImportedState {
+  CarRef ref;
+  Group group = Group::kBody;
+  std::string payload;  // v1.StateGroup with a source "import:...", sequence 0
+};
+
+// What an import did in all, for the log: counts of the other system's records.
+struct ImportEnd {
+  std::string source;  // "import:teslafi"
+  std::string who;
+  uint64_t taken = 0;
+  uint64_t changed = 0;
+  uint64_t unchanged = 0;
+  uint64_t refused = 0;
+};
+
+// Some of an import, in order of their time, or its end.
+struct Import {
+  uint64_t id = 0;  // another one for each
+  std::vector<ImportedState> states;
+  std::optional<ImportEnd> end;
+};
+
 using Input = std::variant<Message, BrokerUp, BrokerDown, Tick, FleetCas, Contacts, SmsReport,
-                           Erasure, LocationRead>;
+                           Erasure, LocationRead, Import>;
 
 // A change to the store. The runner commits all writes of a turn, durably if any is durable, before
 // any Publish leaves.
@@ -110,7 +134,29 @@ struct SendSms {
   bool operator==(const SendSms&) const = default;
 };
 
-using Effect = std::variant<Publish, Write, LogEvent, Journal, SendSms>;
+// What became of one imported state.
+struct StateImported {
+  enum class Word : uint8_t {
+    kTaken,
+    kHeld,   // exactly this is held
+    kOlder,  // something newer is held, or something else of the same time
+    kRefused,
+  };
+  Word word = Word::kTaken;
+  Reason reason = v1::REASON_UNSPECIFIED;  // of kRefused
+  bool operator==(const StateImported&) const = default;
+};
+
+// Tell who imports, after the writes of this turn.
+struct ImportAnswer {
+  uint64_t id = 0;
+  std::vector<StateImported> states;  // as many as the import had
+  uint64_t history_kept = 0;          // states of which samples went into history
+  uint64_t history_old = 0;           // taken, and older than history goes back
+  bool operator==(const ImportAnswer&) const = default;
+};
+
+using Effect = std::variant<Publish, Write, LogEvent, Journal, SendSms, ImportAnswer>;
 using Effects = std::vector<Effect>;
 
 }  // namespace latchkey::bridge

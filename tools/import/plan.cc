@@ -121,6 +121,7 @@ class Teller {
     if (contradicts) {
       planned.changes.emplace_back("what another record says otherwise for the same time left out");
     }
+    planned.contradicts = contradicts;
     planned.repeated = touched.empty() && !record.location_hidden_at;
     for (const Group group : touched) {
       Say(group, plan);

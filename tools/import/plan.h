@@ -42,7 +42,8 @@ struct PlannedRecord {
   std::string where;
   std::optional<CarId> car;
   std::vector<std::string> changes;
-  bool repeated = false;  // says what another record said, of the same time
+  bool repeated = false;     // says nothing that another record did not say, of the same time
+  bool contradicts = false;  // says something else of the same time, which is left out
 };
 
 struct Plan {

@@ -80,7 +80,9 @@ TEST_CASE("plan: in order of time, each signal with its own, and one message for
   CHECK(plan.groups[1].records == std::vector<size_t>{1, 2});
   CHECK(plan.records[3].repeated);
   CHECK(plan.records[4].repeated);
-  CHECK(plan.records[4].changes.size() == 1);
+  CHECK(plan.records[4].contradicts);
+  const Report report = MakeReport(plan, {}, std::vector<GroupOutcome>(plan.groups.size()));
+  CHECK(report.totals == Totals{5, 3, 0, 1, 1, 1, 0});
 }
 
 TEST_CASE("plan: a place that was hidden stays hidden until a later one is said") {

@@ -37,9 +37,11 @@ ReportedRecord Judge(const PlannedRecord& planned, const Seen& seen) {
   ReportedRecord record{planned.where, planned.car ? planned.car->str() : "", {}, planned.changes};
   if (seen.taken) {
     record.outcome = planned.changes.empty() ? RecordOutcome::kTaken : RecordOutcome::kChanged;
-  } else if (!seen.refused.empty()) {
+  } else if (!seen.refused.empty() || (planned.repeated && planned.contradicts)) {
     record.outcome = RecordOutcome::kRefused;
-    record.notes = {seen.refused};
+    record.notes = {seen.refused.empty()
+                        ? "says otherwise than another record of the same car and time"
+                        : seen.refused};
   } else {
     record.outcome = RecordOutcome::kUnchanged;
     record.notes = {planned.repeated ? "another record says the same time's values"

@@ -21,9 +21,12 @@ namespace latchkey::cli {
 Result<CarRef> ParseCar(const std::string& fleet, const std::string& car);
 
 // Issues a certificate for `days` and an empty memory; the fleet's own key is on the ring when
-// there is one. Errors REASON_FULL (it is there already), REASON_MALFORMED (no such fleet),
-// REASON_STORE_UNAVAILABLE.
-Result<void> AddCarFiles(const Folder& folder, const CarRef& ref, int days);
+// there is one. The car holds the invitation from the beginning when there is one. Errors
+// REASON_FULL (it is there already), REASON_MALFORMED (no such fleet), REASON_STORE_UNAVAILABLE.
+Result<void> AddCarFiles(const Folder& folder, const CarRef& ref, int days,
+                         std::optional<car::Invitation> invitation = std::nullopt);
+// What the car has in memory, without taking it from who runs it. Errors as OpenCar.
+Result<car::Memory> LookIntoCar(const Folder& folder, const CarRef& ref);
 bool HasCarFiles(const Folder& folder, const CarRef& ref);
 
 // The car of these files, not yet started, as link `index` of `inbox`. No other process opens it

@@ -92,13 +92,19 @@ bool HasCarFiles(const Folder& folder, const CarRef& ref) {
   return std::filesystem::exists(folder.Car(ref) / "memory.bin", ignored);
 }
 
-Result<void> AddCarFiles(const Folder& folder, const CarRef& ref, int days) {
+Result<car::Memory> LookIntoCar(const Folder& folder, const CarRef& ref) {
+  return ReadMemory(folder.Car(ref), ref);
+}
+
+Result<void> AddCarFiles(const Folder& folder, const CarRef& ref, int days,
+                         std::optional<car::Invitation> invitation) {
   if (HasCarFiles(folder, ref)) {
     return Fail(v1::REASON_FULL, "car " + ref.ToText() + " is there already, in " +
                                      folder.Car(ref).string() + ": run it, or choose another name");
   }
   const Timestamp now = ReadClocks().wall;
   car::Memory memory = car::NewMemory(ref, now);
+  memory.invitation = std::move(invitation);
   LK_TRY(const std::optional<PublicKey> fleet_key, FindFleetKey(folder, ref.fleet));
   if (fleet_key) {
     memory.ring.keys.push_back({fleet_key->Id(),

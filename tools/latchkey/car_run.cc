@@ -292,7 +292,8 @@ std::string EventText(const car::Effect& effect) {
   if (const auto* ask = std::get_if<car::AskPerson>(&effect)) {
     return "phone \"" + Printable(ask->label) + "\" (" + ask->key.str() + ") " +
            (ask->known ? "has a key already and wants a new one" : "wants a key") + " as " +
-           std::string(RoleText(ask->role)) + ": let it in? [y/N]";
+           std::string(RoleText(ask->role)) + (ask->invited ? " by invitation" : "") +
+           ": let it in? [y/N]";
   }
   if (const auto* note = std::get_if<car::Note>(&effect)) {
     return note->text;

@@ -199,6 +199,45 @@ TEST_CASE("every legacy fixture is imported once, however often and however it i
   CHECK(text.output.find("VF1AAAAA555777999") == std::string::npos);
 }
 
+TEST_CASE("a dump of an OVMS server: what a car says itself stays, the rest goes to the broker") {
+  Cell cell;
+  cell.StartBroker();
+  cell.StartBridge();
+  RawCar car(cell, "demo", "DEMO");
+  CHECK(car.PublishSpeed(12) == 0);
+  REQUIRE(Eventually([&] { return !CarsOf(cell).empty(); }));
+  const fs::path dump = cell.path() / "ovms.sql";
+  std::ofstream(dump, std::ios::binary)
+      << "/*!40101 SET NAMES utf8 */;\nCREATE TABLE `ovms_carmessages` (`owner` int(10), "
+         "`vehicleid` varchar(32), `m_code` char(1), `m_valid` tinyint(1), `m_msgtime` datetime, "
+         "`m_paranoid` tinyint(1), `m_ptoken` varchar(32), `m_msg` varchar(255));\n"
+         "INSERT INTO `ovms_carmessages` VALUES (1,'DEMO','S',1,'2021-03-04 05:06:07',0,'','87.5,K,"
+         "0,0,done,standard,200,190'),(1,'DEMO','D',1,'2021-03-04 05:06:07',0,'','0,0,4,0,0,0,0,"
+         "654321,0'),(2,'TWIN','S',1,'2021-03-04 05:06:07',0,'','50,K,0,0,done,standard,9,9'),(3,"
+         "'TWIN','S',1,'2021-03-04 05:06:07',0,'','60,K,0,0,done,standard,9,9');\n"
+         "INSERT INTO `ovms_owners` (`owner`,`mail`) VALUES (1,'a@example.org');\n";
+  const std::vector<std::string> import = Arguments({"ovms-sql", dump.string()});
+  const Said said = Read(cell.Latchkey(import));
+  CHECK(said.totals["taken"].get<int>() + said.totals["changed"].get<int>() == 2);
+  CHECK(said.totals["refused"] == 3);
+  CHECK(Signal(cell, "DEMO", "energy", "soc")["value"] == 87.5);
+  CHECK(Signal(cell, "DEMO", "energy", "soc")["observed_at_ms"] == 1614834367000);
+  CHECK(Signal(cell, "DEMO", "body", "is_locked")["value"] == true);
+  CHECK(Signal(cell, "DEMO", "drive", "speed")["value"] == 12);
+  CHECK(Signal(cell, "DEMO", "drive", "odometer").empty());  // the car's own word is newer
+  CHECK(CarsOf(cell) == std::vector<std::string>{"DEMO"});
+  // Who subscribes gets what was imported, retained, from the broker.
+  RawClient reader(cell.WithCertificate(BridgeIdentity{"reader"}, cell.CellCa(), "bridge/reader"));
+  REQUIRE(reader.Connect() == 0);
+  CHECK(Eventually([&] {
+    REQUIRE(reader.Subscribe("lk/1/demo/DEMO/state/energy") == 1);
+    return reader.Next(std::chrono::milliseconds(300)).has_value();
+  }));
+  const Said again = Read(cell.Latchkey(import));
+  CHECK(again.totals["unchanged"] == 2);
+  CHECK(again.totals["refused"] == 3);
+}
+
 TEST_CASE(
     "the owner of an imported car enters by the printed invitation, once, when the car agrees") {
   Cell cell;

@@ -195,6 +195,7 @@ void TakeRow(Columns& columns, const Row& row, RecordMaker& record) {
   record.Text("link.software", columns.Text(row, "car_version"));
 }
 
+// The times of all rows, without their cells.
 std::vector<Row> RowsOf(QuotedTable& table, Columns& columns) {
   std::vector<Row> rows;
   while (rows.size() <= kRecordsMax && table.Next()) {
@@ -205,6 +206,7 @@ std::vector<Row> RowsOf(QuotedTable& table, Columns& columns) {
       row.fix = Timestamp{std::llround(*fix) * kMsPerSecond};
     }
     row.offset_ms = OffsetOf(row);
+    row.cells = {};  // read again later: all at once would take too much memory
     rows.push_back(std::move(row));
   }
   FillOffsets(rows);
@@ -221,13 +223,17 @@ void ReadTeslaFi(const SourceFile& file, const std::optional<Zone>& zone, Readin
   }
   Columns columns(table);
   const std::vector<Row> rows = RowsOf(table, columns);
+  QuotedTable again(file.bytes);
   if (rows.size() > kRecordsMax) {
     out.refused.push_back({file.name, "has more than 200000 rows: export it in parts"});
     return;
   }
   Timestamp before;
   for (size_t i = 0; i < rows.size(); ++i) {
-    const Row& row = rows[i];
+    Row row = rows[i];
+    const bool more = again.Next();
+    LK_ASSERT(more);
+    row.cells = again.cells();
     const std::string where = file.name + " row " + std::to_string(i + 2);
     if (!row.sound || row.cells.size() != table.header().size()) {
       out.refused.push_back({where, "has another number of cells than the first line: cut off?"});

@@ -314,6 +314,9 @@ void Http::Impl::AddPosts() {
   });
   if (doors.sms_post) {
     server.Post("/v1/sms/report", [this](const Request& request, Response& response) {
+      if (request.body.size() > kSmsPostBytesMax) {
+        return Complain(response, 413, "a report is smaller");
+      }
       const SmsPostAnswer answer =
           doors.sms_post({request.get_header_value("Authorization"), request.body});
       response.status = answer.status;

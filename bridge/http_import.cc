@@ -45,7 +45,7 @@ std::optional<ImportedState> StateOf(const Json& json) {
   const auto car = CarId::Parse(TextOf(json, "car"));
   const auto group = ParseGroup(TextOf(json, "group"));
   const auto state = Base64UrlDecode(TextOf(json, "state"));
-  if (!fleet || !car || !group || !state || state->size() > kStateBytesMax) {
+  if (!fleet || !car || !group || !state || state->empty() || state->size() > kStateBytesMax) {
     return std::nullopt;
   }
   return ImportedState{{*fleet, *car}, *group, *state};

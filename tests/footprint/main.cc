@@ -58,6 +58,7 @@ constexpr Bound kBounds[] = {
     {"disk.parked.compacted_per_car", 8192},
     {"disk.an_hour_more.compacted_per_car", 65536},
     {"load.memory_per_car", 6144},
+    {"crosscheck.latchkey_bridge_percent_of_this", 200},
     {"broker.state_per_car", 16384},
     {"broker.ring_per_car", 8192},
     {"broker.presence_per_car", 8192},
@@ -138,20 +139,25 @@ void Print(const Wish& wish, const Report& report) {
   }
 }
 
+std::optional<double> ValueOf(const Report& report, const std::string& key) {
+  std::optional<double> value;
+  for (const Figure& figure : report.figures()) {
+    value = figure.key == key ? std::optional(figure.value) : value;
+  }
+  return value;
+}
+
 // How many are above their bound, or missing.
 int Check(const Report& report, const std::string& part) {
   int wrong = 0;
   for (const Bound& bound : kBounds) {
     const std::string key = bound.key;
     const bool of_cell = key.rfind("broker.", 0) == 0;
-    if ((part == "bridge" && of_cell) || (part == "cell" && !of_cell) ||
-        (part == "broker" && !of_cell)) {
+    if ((!part.empty() && key.rfind("crosscheck.", 0) == 0) || (part == "bridge" && of_cell) ||
+        (part == "cell" && !of_cell) || (part == "broker" && !of_cell)) {
       continue;
     }
-    std::optional<double> value;
-    for (const Figure& figure : report.figures()) {
-      value = figure.key == key ? std::optional(figure.value) : value;
-    }
+    const std::optional<double> value = ValueOf(report, key);
     if (!value || *value > bound.most) {
       ++wrong;
       std::printf("TOO MUCH: %s is %.0f, at most %.0f is expected\n", bound.key, value.value_or(-1),
@@ -159,6 +165,15 @@ int Check(const Report& report, const std::string& part) {
     }
   }
   return wrong;
+}
+
+// The real latchkey-bridge against the bridge in this process, RocksDB's memory with both.
+void CrossCheck(Report& report) {
+  const auto here = ValueOf(report, "bridge.just_spoke.resident_with_rocksdb_per_car");
+  const auto there = ValueOf(report, "latchkey_bridge.state_and_ring_per_car");
+  if (here && there && *here > 0) {
+    report.Put("crosscheck.latchkey_bridge_percent_of_this", *there / *here * 100, "%");
+  }
 }
 
 int Run(const Wish& wish) {
@@ -182,6 +197,7 @@ int Run(const Wish& wish) {
     MeasureCell(cell, cars,
                 {wish.cars, wish.connections, wish.visitors.value_or(wish.cars), bridge}, report);
   }
+  CrossCheck(report);
   if (wish.json) {
     std::cout << ToJson(report).dump(2) << "\n";
   } else {

@@ -139,7 +139,7 @@ void JudgeHistories(Run& run, Table& table) {
   HistoryVerdict sum;
   std::vector<int64_t> lags;
   for (const Driver& driver : run.drivers()) {
-    const Times excused = run.Excused(driver.car);
+    const Times excused = run.Excused(driver.car, interval);
     for (const std::string signal : {"energy.soc", "drive.speed"}) {
       const auto samples = HistoryOf(run.cell(), driver.car, signal);
       const auto widest =

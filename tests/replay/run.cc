@@ -26,7 +26,7 @@ constexpr int64_t kDownMax = 3000;
 constexpr int64_t kFlush = 60000;  // bridge/core/history.h: kHistoryFlush
 constexpr int64_t kAlone = 150000;
 // Until a service that is back has what the others say: they try within 1, 2 and 4 s.
-constexpr int64_t kBack = 6000;
+constexpr int64_t kBack = 10000;
 constexpr double kRounding = 2;  // of two clocks in milliseconds
 
 void Pause() {
@@ -235,7 +235,7 @@ Timing Run::TimingNow() const {
   return {options_.speed, kRounding + static_cast<double>(drift)};
 }
 
-Times Run::Excused(const std::string& car) const {
+Times Run::Excused(const std::string& car, int64_t interval_ms) const {
   std::vector<int64_t> online;
   std::istringstream lines(cars_->Output());
   for (std::string line; std::getline(lines, line);) {
@@ -250,9 +250,9 @@ Times Run::Excused(const std::string& car) const {
     int64_t end = outage.back_ms + kBack;
     if (outage.broker) {
       const auto again = std::upper_bound(online.begin(), online.end(), outage.killed_ms);
-      end = std::max(end, again == online.end() ? end : *again + kBack / 2);
+      end = std::max(end, again == online.end() ? end : *again);
     }
-    times.emplace_back(outage.killed_ms - (outage.broker ? 0 : kFlush), end);
+    times.emplace_back(outage.killed_ms - (outage.broker ? 0 : kFlush), end + interval_ms);
   }
   return times;
 }

@@ -53,9 +53,10 @@ class Run {
   // With what the clock has drifted meanwhile.
   Timing TimingNow() const;
 
-  // When a car's history may lack something: a crash of the bridge takes at most a minute, a crash
-  // of the broker the time until car and bridge are back.
-  Times Excused(const std::string& car) const;
+  // When a car's history may lack something: a crash of the bridge takes at most a minute, any
+  // crash the time until car and bridge are back; and what was queued meanwhile is sampled first,
+  // so that the next sample comes an interval later.
+  Times Excused(const std::string& car, int64_t interval_ms) const;
 
   // Messages that the bridge has taken, over all its lives.
   uint64_t messages() const { return messages_ended_ + messages_; }

@@ -226,7 +226,7 @@ void SpeakOnce(const Cars& cars, size_t first, size_t count, SimulatedBridge& br
   for (size_t car = first; car < first + count; ++car) {
     const CarRef ref = cars.RefOf(car);
     bridge.Comes(ref, 1, came);
-    bridge.Hears(cars.Ring(car, cars.Certify(car, bridge.now()), bridge.now()));
+    bridge.Hears(cars.Ring(car, bridge.now()));
     for (Publish& said : cars.Parks(car, bridge.now())) {
       bridge.Hears(std::move(said));
     }

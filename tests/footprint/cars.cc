@@ -20,6 +20,7 @@ namespace latchkey::footprint {
 namespace {
 
 constexpr size_t kStepsPerMinute = 6;
+constexpr size_t kCarKeys = 64;
 
 struct Sensor {
   std::string_view signal;
@@ -118,6 +119,11 @@ RingKey KeyOnRing(const PublicKey& key, v1::Role role, std::string label) {
 
 Cars::Cars(const std::filesystem::path& data, tools::Issued fleet_ca)
     : fleet_ca_(std::move(fleet_ca)), commander_(PrivateKey::Generate()) {
+  for (size_t i = 0; i < kCarKeys; ++i) {
+    PrivateKey key = PrivateKey::Generate();
+    std::string pem = key.ToPem();
+    keys_.push_back({std::move(key), std::move(pem)});
+  }
   for (const char* folder : {"bmw_i3", "renault_twizy", "nissan_leaf_leafspy", "escooter"}) {
     const auto drives = fleet::LoadDrives(data / folder);
     LK_ASSERT(drives.has_value());
@@ -149,11 +155,17 @@ CarRef Cars::RefOf(size_t car) const {
   return {FleetId::Parse("demo").value(), CarId::Parse("F3-" + digits).value()};
 }
 
-tools::Issued Cars::Certify(size_t car, Timestamp now) const {
-  return tools::IssueClient(CarIdentity{RefOf(car)}, fleet_ca_, now, 365).value();
+std::string Cars::CertificateOf(size_t car, Timestamp now) const {
+  return tools::CertifyClient(CarIdentity{RefOf(car)}, KeyOf(car).key.Public(), fleet_ca_,
+                              {now, 365})
+      .value();
 }
 
-Publish Cars::Ring(size_t car, const tools::Issued& from, Timestamp now) const {
+tools::Issued Cars::Certify(size_t car, Timestamp now) const {
+  return {CertificateOf(car, now), KeyOf(car).pem};
+}
+
+Publish Cars::Ring(size_t car, Timestamp now) const {
   KeyRing ring{RefOf(car), 5, now, {}};
   for (size_t i = 0; i < kKeysPerRing; ++i) {
     const bool commanding = i == 0 && car % kCommandedEvery == 0;
@@ -161,9 +173,9 @@ Publish Cars::Ring(size_t car, const tools::Issued& from, Timestamp now) const {
     ring.keys.push_back(KeyOnRing(key, i < 2 ? v1::ROLE_OWNER : v1::ROLE_DRIVER,
                                   i == 0 ? "Maria's phone" : "phone " + std::to_string(i)));
   }
-  const PrivateKey key = PrivateKey::FromPem(from.private_key_pem).value();
-  return {KeyRingTopic(RefOf(car)), SealKeyRing(ring, key, PemToDer(from.certificate_pem).value()),
-          1, Retain::kYes, 0};
+  return {KeyRingTopic(RefOf(car)),
+          SealKeyRing(ring, KeyOf(car).key, PemToDer(CertificateOf(car, now)).value()), 1,
+          Retain::kYes, 0};
 }
 
 const Cars::Frame& Cars::FrameOf(size_t car, size_t step) const {

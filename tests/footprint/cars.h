@@ -30,10 +30,9 @@ class Cars {
   Cars(const std::filesystem::path& data, tools::Issued fleet_ca);
 
   CarRef RefOf(size_t car) const;
-  // A certificate and its key, new each time.
+  // A certificate, new each time, and its key.
   tools::Issued Certify(size_t car, Timestamp now) const;
-  // `from`: of Certify, a PEM each.
-  Publish Ring(size_t car, const tools::Issued& from, Timestamp now) const;
+  Publish Ring(size_t car, Timestamp now) const;
   // All groups, of a car that has just parked.
   std::vector<Publish> Parks(size_t car, Timestamp now) const;
   // What a car that drives says in the `step`th kDriveStep of its drive: drive, location and energy
@@ -55,6 +54,15 @@ class Cars {
   using Frame = std::vector<Last>;
   using Frames = std::vector<Frame>;  // of a drive, each kDriveStep
 
+  // Making a key and reading it again takes longer than all else: cars share some.
+  struct CarKey {
+    PrivateKey key;
+    std::string pem;
+  };
+
+  const CarKey& KeyOf(size_t car) const { return keys_[car % keys_.size()]; }
+
+  std::string CertificateOf(size_t car, Timestamp now) const;
   const Frame& FrameOf(size_t car, size_t step) const;
   car::SignalBoard BoardOf(size_t car, size_t step, const std::vector<Group>& groups,
                            Timestamp now) const;
@@ -63,6 +71,7 @@ class Cars {
 
   tools::Issued fleet_ca_;
   PrivateKey commander_;
+  std::vector<CarKey> keys_;
   std::vector<Frames> drives_;
 };
 

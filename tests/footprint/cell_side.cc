@@ -234,7 +234,6 @@ size_t RaiseFileLimit() {
 
 void MeasureCell(Cell& cell, const Cars& cars, const CellWish& wish, Report& report) {
   const Timestamp now{testing::UnixMs()};
-  const auto ring = [&](size_t car) { return cars.Ring(car, cars.Certify(car, now), now); };
   NoAdmitRate(cell);
   cell.StartBroker();
   if (wish.bridge == BridgeToo::kYes) {
@@ -243,7 +242,7 @@ void MeasureCell(Cell& cell, const Cars& cars, const CellWish& wish, Report& rep
   auto feed = std::make_unique<Feed>(cell, wish.bridge);
   for (size_t car = wish.cars; car < wish.cars + kWarmCars; ++car) {
     feed->State(cars.Parks(car, now));
-    feed->Ring(ring(car));
+    feed->Ring(cars.Ring(car, now));
   }
   feed->Settle();
   Visit(cell, cars, wish.cars, kWarmCars, *feed);
@@ -257,7 +256,7 @@ void MeasureCell(Cell& cell, const Cars& cars, const CellWish& wish, Report& rep
   feed->Settle();
   watch.Put("state_per_car", wish.cars);
   for (size_t car = 0; car < wish.cars; ++car) {
-    feed->Ring(ring(car));
+    feed->Ring(cars.Ring(car, now));
   }
   feed->Settle();
   watch.Put("ring_per_car", wish.cars);

@@ -33,7 +33,7 @@ bool IsCode(const std::string& path) {
 
 bool IsTest(const std::string& path) {
   return EndsWith(path, "_test.cc") || StartsWith(path, "tests/") ||
-         EndsWith(path, "bridge/core/story.h");
+         StartsWith(path, "bridge/core/story") || EndsWith(path, "bridge/core/history_watch.h");
 }
 
 std::vector<std::string> Lines(const std::string& text) {

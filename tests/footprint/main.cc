@@ -61,7 +61,7 @@ constexpr Bound kBounds[] = {
     {"crosscheck.latchkey_bridge_percent_of_this", 200},
     {"broker.state_per_car", 16384},
     {"broker.ring_per_car", 8192},
-    {"broker.presence_per_car", 8192},
+    {"broker.presence_per_car", 16384},
     {"broker.per_connected_car", 262144},
 };
 

@@ -308,6 +308,12 @@ std::string NumberText(double value) {
 
 }  // namespace
 
+bool HidesPlace(Group group, const v1::StateGroup& state) {
+  return (group == Group::kLocation || group == Group::kArea) &&
+         state.location().ByteSizeLong() == 0 && state.area().ByteSizeLong() == 0 &&
+         state.extra_size() == 0;
+}
+
 StateVersion VersionOf(const v1::StateGroup& state) {
   return {static_cast<int64_t>(std::min(state.observed_at_ms(), kTimestampMsMax)),
           state.sequence()};

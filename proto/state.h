@@ -31,6 +31,10 @@ struct StateVersion {
 
 StateVersion VersionOf(const v1::StateGroup& state);
 
+// A location or an area without a signal: so a car says in privacy mode that its place is not
+// known.
+bool HidesPlace(Group group, const v1::StateGroup& state);
+
 // Parses bytes of topic state/{group}. Errors: REASON_TOO_LARGE, REASON_MALFORMED (does not parse,
 // group is not the topic's, observed_at_ms 0, an age above observed_at_ms, a text too long, an
 // extra signal that has a field of its own), REASON_IMPOSSIBLE_VALUE (a value out of its range:

@@ -21,6 +21,7 @@
 #include <sys/statvfs.h>
 
 #include "storage/rocksdb_batch.h"
+#include "storage/rocksdb_figures.h"
 #include "storage/rocksdb_files.h"
 #include "storage/rocksdb_log.h"
 
@@ -466,6 +467,11 @@ Result<void> RocksDbStore::Scrub() const {
     return Unavailable("rewriting the store " + impl_->path + " failed: " + status.ToString());
   }
   return {};
+}
+
+RocksDbFigures RocksDbStore::Figures() const {
+  const std::shared_ptr<const Opened> opened = impl_->Share();
+  return opened == nullptr ? RocksDbFigures{} : FiguresOf(*opened->database, opened->families);
 }
 
 std::unique_ptr<Reader> RocksDbStore::Snapshot() const {

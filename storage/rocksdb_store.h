@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "storage/store.h"
 
@@ -19,6 +21,20 @@ struct RocksDbOptions {
   uint64_t free_bytes_min = uint64_t{256} << 20;
   // How many bytes are free where the store is; empty: ask the file system.
   std::function<uint64_t()> free_bytes;
+};
+
+// What a store takes, as RocksDB itself says.
+struct RocksDbFigures {
+  struct Family {
+    std::string name;
+    uint64_t table_bytes = 0;  // of its files
+    uint64_t keys = 0;         // about: one that was erased may be counted until it is compacted
+  };
+
+  std::vector<Family> families;
+  // Memory.
+  uint64_t memtable_bytes = 0;
+  uint64_t cache_bytes = 0;  // blocks of tables, with their indexes and filters
 };
 
 // Not copyable. Thread rule: as Store. Outlives its Readers. One process at a time has it open.
@@ -37,6 +53,8 @@ class RocksDbStore final : public Store {
   std::unique_ptr<Reader> Snapshot() const override;
   // Names of files' first and last keys stay in RocksDB's manifest until the store is opened again.
   Result<void> Scrub() const override;
+  // From any thread. All 0 while the store is being opened again.
+  RocksDbFigures Figures() const;
 
  private:
   struct Impl;

@@ -482,4 +482,31 @@ TEST_CASE("rocksdb store: one made before there were blocks opens, keeps its rec
   CHECK(Read(*store, Kind::kBlock).good == 1);
 }
 
+TEST_CASE("rocksdb: its figures name each family with its bytes, and its memory") {
+  const Folder folder;
+  const auto store = Open(folder.Options());
+  REQUIRE(store->Commit(std::vector<Change>{State(Group::kBody), State(Group::kEnergy)},
+                        Durability::kSoon));
+  const auto of = [](const RocksDbFigures& figures, const std::string& name) {
+    for (const RocksDbFigures::Family& family : figures.families) {
+      if (family.name == name) {
+        return family;
+      }
+    }
+    return RocksDbFigures::Family{};
+  };
+  const RocksDbFigures written = store->Figures();
+  CHECK(of(written, "state").name == "state");
+  CHECK(of(written, "state").keys == 2);
+  CHECK(of(written, "state").table_bytes == 0);
+  CHECK(written.memtable_bytes > 0);
+  REQUIRE(store->Scrub());
+  const RocksDbFigures flushed = store->Figures();
+  CHECK(of(flushed, "state").keys == 2);
+  CHECK(of(flushed, "state").table_bytes > 0);
+  CHECK(of(flushed, "history").table_bytes == 0);
+  // The place that the cache keeps for memtables is no memory.
+  CHECK(flushed.cache_bytes < size_t{256} << 10);
+}
+
 }  // namespace latchkey::storage

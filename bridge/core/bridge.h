@@ -66,15 +66,15 @@ struct Counters {
   uint64_t sms_sent = 0;                   // handed to the gateway
   uint64_t sms_delivered = 0;              // as it reports
   uint64_t sms_failed = 0;
-  uint64_t wakes_skipped = 0;    // commands that woke no car: it had its SMS of the day
-  uint64_t events_left_out = 0;  // of the broker's entries for the log: too many at once
+  uint64_t wakes_skipped = 0;          // commands that woke no car: it had its SMS of the day
+  uint64_t events_left_out = 0;        // of the broker's entries for the log: too many at once
   uint64_t clocks_jumped_forward = 0;  // times that a car's clock was seen to
   uint64_t clocks_jumped_back = 0;
-  uint64_t history_samples = 0;   // of a signal each
-  uint64_t history_left_out = 0;  // messages of state that no sample was taken of
-  uint64_t history_written = 0;   // chunks, each as often as it was written
-  uint64_t sessions_kept = 0;          // records of sessions of cars that ended
-  uint64_t sessions_left_out = 0;      // not kept: too many of one car in a day
+  uint64_t history_samples = 0;    // of a signal each
+  uint64_t history_left_out = 0;   // messages of state that no sample was taken of
+  uint64_t history_written = 0;    // chunks, each as often as it was written
+  uint64_t sessions_kept = 0;      // records of sessions of cars that ended
+  uint64_t sessions_left_out = 0;  // not kept: too many of one car in a day
   std::map<int, uint64_t> refused;
   std::map<int, uint64_t> outcomes;  // by v1::ReceiptState, final ones
 };

@@ -126,8 +126,14 @@ double LinkReport::DropsPerDay() const {
 void FleetLinks::CountEnds(const LinkHistory& car) {
   ++cars_;
   std::set<int64_t> minutes;
-  for (const v1::Session& session : car.sessions) {
-    if (At(session.ended_at_ms()) >= window_.since) {
+  for (size_t i = 0; i < car.sessions.size(); ++i) {
+    const v1::Session& session = car.sessions[i];
+    const Timestamp next = i + 1 < car.sessions.size() ? At(car.sessions[i + 1].began_at_ms())
+                                                       : car.online_since.value_or(window_.until);
+    // A car that left by itself and stayed away has gone to sleep, be it at an hour when many do.
+    const bool slept = session.reason() == v1::OFFLINE_REASON_CONNECTION_ENDED &&
+                       next - At(session.ended_at_ms()) >= kRestAtLeast;
+    if (!slept && At(session.ended_at_ms()) >= window_.since) {
       minutes.insert(At(session.ended_at_ms()).ms / kMsPerMinute);
     }
   }
@@ -208,6 +214,9 @@ void FleetLinks::AddSession(const v1::Session& session, Timestamp next, Sums& su
   const uint64_t drop = how == End::kDrop ? 1 : 0;
   report.drops += drop;
   report.timed_out += session.reason() == v1::OFFLINE_REASON_TIMED_OUT ? drop : 0;
+  const int dbm = session.signal_dbm_min();
+  sums.drops_with_signal += dbm != 0 ? drop : 0;
+  sums.weak_drops += dbm != 0 && dbm <= kWeakDbm ? drop : 0;
   report.taken_over += session.reason() == v1::OFFLINE_REASON_TAKEN_OVER ? drop : 0;
   AddPlaces(session, online, drop, sums);
   if (!session.network().empty()) {
@@ -360,9 +369,43 @@ double FleetLinks::MedianOn(const std::string& network, bool others, size_t& car
   return Median(std::move(rates));
 }
 
+// A car that does not report its network, and drops as those on a bad one do.
+bool FleetLinks::AsOnBadNetwork(const Sums& sums, std::string& why) const {
+  for (const auto& [name, rates] : networks_) {
+    size_t peers = 0;
+    size_t strangers = 0;
+    const double on = MedianOn(name, false, peers);
+    const double off = MedianOn(name, true, strangers);
+    const double own = sums.report.DropsPerDay();
+    if (peers > kPeersMin && strangers >= kPeersMin && on >= kOthersBad &&
+        off <= kDropsPerDayFine && own <= 2 * on && own * 2 >= on) {
+      why = "it does not report its network, but drops as the " + std::to_string(peers) +
+            " cars on " + name + " do (" + Rate(on) + "): suspect the operator, then the unit";
+      return true;
+    }
+  }
+  return false;
+}
+
+// Where the signal was nearly gone before most drops, the unit and the operator's core are not to
+// blame.
+bool FleetLinks::AtWeakSignal(const Sums& sums, std::string& why) {
+  if (sums.weak_drops < kDropsMin || sums.drops_with_signal * 2 < sums.report.drops ||
+      static_cast<double>(sums.weak_drops) <
+          kDropsAtPlacesPart * static_cast<double>(sums.drops_with_signal)) {
+    return false;
+  }
+  why = "before " + std::to_string(sums.weak_drops) + " of " +
+        std::to_string(sums.drops_with_signal) + " drops the signal was at " +
+        std::to_string(kWeakDbm) + " dBm or below: suspect the coverage" +
+        (sums.report.areas.empty() ? std::string() : " at " + Names(sums.report.areas)) +
+        ", or the antenna";
+  return true;
+}
+
 bool FleetLinks::AtNetwork(const Sums& sums, std::string& why) const {
   if (sums.report.networks.empty()) {
-    return false;
+    return AsOnBadNetwork(sums, why);
   }
   const Share& worst = sums.report.networks.front();
   if (worst.drops * 2 < sums.report.drops) {
@@ -375,7 +418,8 @@ bool FleetLinks::AtNetwork(const Sums& sums, std::string& why) const {
       other.online += share.online;
     }
   }
-  if (other.online >= kOnlineOnNetworkMin && other.PerDay() <= kDropsPerDayFine &&
+  if (worst.PerDay() > kDropsPerDayFine && other.online >= kOnlineOnNetworkMin &&
+      other.PerDay() <= kDropsPerDayFine &&
       worst.PerDay() >= kDenser * std::max(other.PerDay(), 1.0)) {
     why = "on network " + worst.name + " it drops " + Rate(worst.PerDay()) + ", on others " +
           Rate(other.PerDay()) + ": suspect the operator, or how the SIM card roams";
@@ -401,6 +445,8 @@ void FleetLinks::Judge(Sums& sums) const {
       (report.online < kOnlineAtLeast && report.rests < kRestsMin)) {
     report.diagnosis = Diagnosis::kNotEnoughData;
     why = "too little is known to judge: come back after a day";
+  } else if (!fine && AtWeakSignal(sums, why)) {
+    report.diagnosis = Diagnosis::kBadCoverage;
   } else if (report.drops >= kDropsMin && AtNetwork(sums, why)) {
     report.diagnosis = Diagnosis::kBadNetwork;
   } else if (report.drops >= kDropsMin && AtPlaces(sums, why)) {

@@ -3,10 +3,11 @@
 //
 // Every end of a session is one of: a drop (the car was back soon, or the signal was gone), a rest
 // (it stayed away: it sleeps), the server's doing (the broker restarted, or much of the fleet ended
-// in one minute). A car that drops often is then looked at from three sides: do the drops keep to
+// in one minute). A car that drops often is then looked at from four sides: do the drops keep to
 // places (cells of about 5 km) that are a small part of where it is online, or where others drop,
 // too? Do they keep to a mobile network on which others drop, too, or on which the car itself does
-// better elsewhere? If neither, the unit is left, or its SIM card.
+// better elsewhere? Was the signal nearly gone before them? If nothing of it, the unit is left, or
+// its SIM card.
 #pragma once
 
 #include <cstddef>
@@ -109,6 +110,8 @@ class FleetLinks {
     std::map<std::string, Share> areas;
     std::map<std::string, Share> networks;
     Duration rested{0};
+    uint64_t drops_with_signal = 0;  // of which the lowest signal before is known
+    uint64_t weak_drops = 0;         // of these: it was nearly gone
   };
 
   enum class End : uint8_t { kDrop, kRest, kServer, kUnknown };
@@ -120,6 +123,8 @@ class FleetLinks {
   static void AddPlaces(const v1::Session& session, Duration online, uint64_t drop, Sums& sums);
   static bool AtPlaces(const Sums& sums, std::string& why);
   bool AtSharedPlaces(const Sums& sums, std::string& why) const;
+  static bool AtWeakSignal(const Sums& sums, std::string& why);
+  bool AsOnBadNetwork(const Sums& sums, std::string& why) const;
   bool AtNetwork(const Sums& sums, std::string& why) const;
   void Judge(Sums& sums) const;
   double MedianOn(const std::string& network, bool others, size_t& cars) const;

@@ -15,6 +15,8 @@ constexpr double kDayMs = 24.0 * 3600 * 1000;
 constexpr size_t kCarsPerStepMax = 100;    // that are written
 constexpr size_t kSweptPerStepMax = 1000;  // cars looked at
 constexpr size_t kForgottenPerStepMax = 50;
+// Of a car that is silent what is too old is looked for so often.
+constexpr Duration kPruneSilentEvery = std::chrono::hours(24);
 constexpr Duration kSweepEvery = std::chrono::minutes(10);
 constexpr Duration kSweepOn = std::chrono::milliseconds(10);  // other input gets its turn
 constexpr double kRecordBytes = 96;  // key and checksum of a chunk, at most for usual names
@@ -33,12 +35,6 @@ constexpr Duration kSlowest = std::chrono::minutes(10);
 
 bool IsPlace(Group group) {
   return group == Group::kLocation || group == Group::kArea;
-}
-
-// As a car says it in privacy mode.
-bool IsHidden(const v1::StateGroup& state) {
-  return state.location().ByteSizeLong() == 0 && state.area().ByteSizeLong() == 0 &&
-         state.extra_size() == 0;
 }
 
 Timestamp Before(Timestamp now, Duration keep) {
@@ -80,12 +76,12 @@ void History::Load(const storage::StateRecord& record) {
   Car& car = cars_[record.ref];
   car.spoke_at = std::max(car.spoke_at, record.received_at);
   car.counted_at = car.spoke_at;
+  car.pruned_at = Before(car.spoke_at, kHistorySpan);  // looked at when it speaks
   car.account = keeps() ? AccountMax() / 4 : 0;
   sweep_at_ = sweep_at_.value_or(Instant{0});
 }
 
-History::Slot& History::SlotOf(const CarRef& ref, Car& car, Group group, const Now& now,
-                               Effects& out) {
+History::Slot& History::SlotOf(const CarRef& ref, Car& car, Group group, const Now& now) {
   if (!car.active) {
     car.active = std::make_unique<Active>();
     car.active->due = now.mono + kHistoryFlush;
@@ -95,12 +91,16 @@ History::Slot& History::SlotOf(const CarRef& ref, Car& car, Group group, const N
   if (!slot) {
     slot = std::make_unique<Slot>();
   }
-  if (!slot->pruned_at || now.mono >= *slot->pruned_at + kHistorySpan) {
-    slot->pruned_at = now.mono;
+  return *slot;
+}
+
+// Of every group: one of which nothing more is said has old chunks, too.
+void History::Prune(const CarRef& ref, Car& car, const Now& now, Effects& out) const {
+  car.pruned_at = now.wall;
+  for (const Group group : kGroups) {
     out.emplace_back(
         Write{storage::EraseHistory{ref, group, Before(now.wall, *limits_.history_keep)}, false});
   }
-  return *slot;
 }
 
 void History::Stored(const CarRef& ref, Group group, const std::string& payload, const Now& now,
@@ -120,22 +120,32 @@ void History::Stored(const CarRef& ref, Group group, const std::string& payload,
     car.counted_at = now.wall;
   }
   Count(car, now.wall);
+  if (now.wall < car.pruned_at || now.wall - car.pruned_at >= kHistorySpan) {
+    Prune(ref, car, now, out);
+  }
   if (IsPlace(group)) {
     const auto state = FromWire<v1::StateGroup>(payload, kStateBytesMax);
-    if (!state || IsHidden(*state)) {
+    if (!state || HidesPlace(group, *state)) {
       Hide(ref, car, group, out);
       return;
     }
   }
-  Slot& slot = SlotOf(ref, car, group, now, out);
+  Slot& slot = SlotOf(ref, car, group, now);
   car.active->spoke_at = now.mono;
   const Duration interval = IntervalOf(car);
+  if (!slot.waits.empty() && now.mono >= slot.waits_from + interval) {
+    // It was in force for that long.
+    const Instant ripe = std::max(slot.taken_at.value_or(now.mono) + interval, slot.waits_from);
+    Take(ref, car, group, now, out);
+    slot.taken_at = slot.waits.empty() ? std::min(ripe, now.mono) : slot.taken_at;
+  }
   if (!slot.waits.empty()) {
     slot.left_out = std::max(slot.left_out, interval);
     ++counters_.history_left_out;
   }
   slot.waits = payload;
   slot.waits_since = now.wall;
+  slot.waits_from = now.mono;
   if (!slot.taken_at || now.mono >= *slot.taken_at + interval) {
     Take(ref, car, group, now, out);
   }
@@ -235,7 +245,10 @@ void History::Work(const CarRef& ref, Car& car, const Now& now, Effects& out) {
       slot->chunk.reset();
     }
     if (!slot->waits.empty()) {
-      by(now.mono + kHistoryFlush);
+      // Not later than any other sample: a crash loses no more. With nothing on the account: later.
+      const Instant ripe =
+          std::max(slot->taken_at.value_or(now.mono) + interval, slot->waits_from + kHistoryFlush);
+      by(ripe > now.mono ? ripe : now.mono + kHistoryFlush);
     } else if (slot->chunk) {
       by(slot->opened_at + kHistorySpan);
     }
@@ -248,17 +261,25 @@ void History::Work(const CarRef& ref, Car& car, const Now& now, Effects& out) {
   SetDue(ref, active, next.value_or(active.spoke_at + kHistorySpan));
 }
 
-// Cars that say nothing any more: what is too old of them is erased, and they are forgotten when
-// nothing of it is left.
+// Cars that say nothing: what is too old of them is erased, and they are forgotten when nothing of
+// it is left.
 void History::Sweep(const Now& now, Effects& out) {
   const Duration keep = limits_.history_keep.value_or(Duration(0));
   auto at = swept_ ? cars_.upper_bound(*swept_) : cars_.begin();
   size_t forgotten = 0;
   for (size_t seen = 0; at != cars_.end() && seen < kSweptPerStepMax; ++seen) {
-    const bool over = !at->second.active && (!keeps() || now.wall - at->second.spoke_at > keep);
+    Car& car = at->second;
+    const bool over = !car.active && (!keeps() || now.wall - car.spoke_at > keep);
     swept_ = at->first;
     if (!over) {
+      if (keeps() && now.wall - car.pruned_at >= kPruneSilentEvery) {
+        Prune(at->first, car, now, out);
+        ++forgotten;
+      }
       ++at;
+      if (forgotten == kForgottenPerStepMax) {
+        break;
+      }
       continue;
     }
     for (const Group group : kGroups) {

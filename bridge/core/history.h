@@ -4,13 +4,16 @@
 // Bound: each car has an account. It gains `history_bytes_per_car` in `history_keep` and a day, up
 // to what it gains in a day; each sample costs the bytes it takes in the store. A message is
 // sampled at once when the last one of its group was a while ago, the longer the less there is on
-// the account, from 5 s to 10 min; of messages in between the last one waits. So what a car keeps
+// the account, from 5 s to 10 min; of messages in between the last one waits, and those that were
+// in force for as long are sampled. So what a car keeps
 // stays below its bound (a start of the bridge may add a quarter of a day's), a short drive is kept
 // closely, and the last value of a drive is never lost.
 //
-// Kept is what is newest when it arrives: a message older than one that was stored before it leaves
-// no sample, as it leaves no state. A crash of the bridge loses at most kHistoryFlush. A location
-// or an area without a signal is what a car says in privacy mode: its history is then erased whole.
+// A sample is kept for `history_keep` and at most a day longer. Kept is what is newest when it
+// arrives: a message older than one that was stored before it leaves no sample, as it leaves no
+// state. A crash of the bridge loses what came in the last kHistoryFlush, or since the sample
+// before where less than one in that time is kept. A location or an area without a signal is what a
+// car says in privacy mode: its history is then erased whole.
 //
 // Memory: 150 bytes a car; of one that spoke within kHistorySpan, also an open chunk per group
 // (history_chunk.h): near 4 KB when it is parked, at most 40 KB.
@@ -80,11 +83,11 @@ class History {
     std::optional<OpenChunk> chunk;
     Instant opened_at;  // of the chunk
     bool dirty = false;
-    std::optional<Instant> taken_at;   // the last message that was sampled
-    std::optional<Instant> pruned_at;  // old chunks were erased
-    Timestamp begun_at{-1};            // begins_at of the last chunk: no other begins there
-    std::string waits;                 // message that is not sampled yet; empty: none
+    std::optional<Instant> taken_at;  // the last message that was sampled
+    Timestamp begun_at{-1};           // begins_at of the last chunk: no other begins there
+    std::string waits;                // message that is not sampled yet; empty: none
     Timestamp waits_since;
+    Instant waits_from;    // the same, by the monotonic clock
     Duration left_out{0};  // messages that waited were replaced, in this interval; 0: none
   };
 
@@ -98,6 +101,7 @@ class History {
     double account = 0;  // bytes
     Timestamp counted_at;
     Timestamp spoke_at;
+    Timestamp pruned_at;  // old chunks were erased
     std::unique_ptr<Active> active;
   };
 
@@ -109,7 +113,8 @@ class History {
   double AccountMax() const;
   void Count(Car& car, Timestamp now) const;
   Duration IntervalOf(const Car& car) const;
-  Slot& SlotOf(const CarRef& ref, Car& car, Group group, const Now& now, Effects& out);
+  Slot& SlotOf(const CarRef& ref, Car& car, Group group, const Now& now);
+  void Prune(const CarRef& ref, Car& car, const Now& now, Effects& out) const;
   void Hide(const CarRef& ref, Car& car, Group group, Effects& out);
   void Take(const CarRef& ref, Car& car, Group group, const Now& now, Effects& out);
   void Flush(const CarRef& ref, Group group, Slot& slot, Effects& out);

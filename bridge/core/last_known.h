@@ -5,7 +5,8 @@
 // its own messages too, in the order in which the broker took them, so what it heard last is what
 // the broker retains; if that is older than what is held, the broker is given the newer one again.
 // A message that a car made later (by its sequence) but observed earlier is not fought over: that
-// car's clock was set back.
+// car's clock was set back, or it tells something late. When what is held was observed ahead of its
+// arrival, the clock was ahead, and the later message is taken.
 //
 // Memory: payloads are kept, because after a broker restart without its retained messages they are
 // what is published. A car costs about 350 bytes plus its payloads (9 groups of 60 to 200 bytes
@@ -84,6 +85,9 @@ class LastKnown {
     Timestamp received_at;
     uint64_t shown = 0;  // the broker session in which the broker showed this version; 0: none
     std::string payload;
+    // Of messages that the car made before this one: observed up to here by a clock that was ahead.
+    // Not stored: after a start of the bridge the broker's copy may be one of these once more.
+    int64_t void_until_ms = 0;
   };
 
   struct Car {
@@ -94,6 +98,7 @@ class LastKnown {
 
   // The best word for any group; nullopt: there is no group.
   static std::optional<Freshness> BestOf(const Car& car, CarMode mode, Timestamp now);
+  static bool IsNewer(Group group, const v1::StateGroup& state, const Held& held);
   Car* FindOrMake(const CarRef& ref);
   void PublishLacking(const CarRef& ref, Car& car, size_t& published, Effects& out);
 

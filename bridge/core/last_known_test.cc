@@ -180,16 +180,67 @@ TEST_CASE("last known: a broker that took an older message after a newer one is 
 
 TEST_CASE("last known: a car whose clock was set back is not fought over") {
   Story s;
-  s.StateArrives(Group::kBody, -60s, 5, Retain::kNo);
+  s.StateArrives(Group::kBody, 0s, 5, Retain::kNo);
   s.Said();
   for (uint64_t sequence = 6; sequence < 10; ++sequence) {
-    s.StateArrives(Group::kBody, 0s, sequence, Retain::kNo);
+    s.StateArrives(Group::kBody, 60s, sequence, Retain::kNo);
     s.Passes(1s);
   }
   CHECK(s.Said() == "");
   s.Passes(60s);
   s.StateArrives(Group::kBody, 0s, 10, Retain::kNo);
   CHECK(s.Said() == "write state body 10");
+}
+
+TEST_CASE(
+    "last known: when a clock that was ahead is corrected, what comes next is taken at once") {
+  Story s;
+  s.StateArrives(Group::kBody, -120s, 5, Retain::kNo);
+  const std::string ahead = StateBytes(Group::kBody, s.wall + 120s, 5);
+  s.Passes(10s);
+  s.Said();
+  // What was observed before that had arrived is told late, and older.
+  s.StateArrives(Group::kBody, 30s, 6, Retain::kNo);
+  CHECK(s.Said() == "");
+  s.StateArrives(Group::kBody, 0s, 7, Retain::kNo);
+  CHECK(s.Said() == "write state body 7");
+  s.Passes(1s);
+  // The broker shows its old copy: it is given the newer one, and that stays.
+  s.Arrives(StateTopic(s.ref, Group::kBody), ahead, Retain::kYes);
+  s.Passes(1s);
+  CHECK(s.Said() == "publish state body 7");
+  s.Passes(200s);
+  s.Arrives(StateTopic(s.ref, Group::kBody), ahead, Retain::kNo);
+  s.Passes(1s);
+  CHECK(s.Said() == "publish state body 7");
+  // So it is after a start of the bridge, from what is in the store.
+  s.StateArrives(Group::kBody, -120s, 8, Retain::kNo);
+  s.Passes(5s);
+  s.Restarts(Story::Crash::kProcess);
+  s.Said();
+  s.StateArrives(Group::kBody, 0s, 9, Retain::kYes);
+  CHECK(s.Said() == "write state body 9");
+}
+
+TEST_CASE("last known: the word that a place is hidden is taken whatever the time it bears") {
+  Story s;
+  const auto place = [&s](Duration ago, uint64_t sequence, bool hidden) {
+    v1::StateGroup state;
+    state.set_observed_at_ms(static_cast<uint64_t>((s.wall - ago).ms));
+    state.set_sequence(sequence);
+    state.mutable_location();
+    if (!hidden) {
+      state.mutable_location()->mutable_latitude()->set_value(48);
+    }
+    s.Arrives(StateTopic(s.ref, Group::kLocation), state.SerializeAsString(), Retain::kNo);
+    return s.Said();
+  };
+  CHECK(place(0s, 5, false) == "write state location 5");
+  s.Passes(1s);
+  s.Said();
+  CHECK_MESSAGE(place(2h, 6, true) == "write state location 6", "the clock was set back");
+  CHECK_MESSAGE(place(1s, 5, false) == "", "once more, from the broker");
+  CHECK(place(0s, 7, false) == "write state location 7");
 }
 
 TEST_CASE("last known: cars are counted by their freshest group, again and again") {

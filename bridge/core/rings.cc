@@ -37,8 +37,10 @@ void Refuse(Counters& counters, const CarRef& ref, const Error& error, Effects& 
 
 }  // namespace
 
-Rings::Rings(const Limits& limits, const FleetCas& fleet_cas, Counters& counters)
-    : limits_(limits), fleet_cas_(fleet_cas), counters_(counters) {}
+Rings::Rings(const Limits& limits, const FleetCas& fleet_cas, Counters& counters, size_t opened_max)
+    : limits_(limits), fleet_cas_(fleet_cas), counters_(counters), opened_max_(opened_max) {
+  LK_ASSERT(opened_max_ > 0);
+}
 
 Result<OpenedRing> Rings::Open(const CarRef& ref, const std::string& payload) const {
   const auto ca = fleet_cas_.find(ref.fleet);
@@ -65,6 +67,24 @@ void Rings::Load(const storage::RingRecord& record) {
   held.payload = record.payload;
   cars_[record.ref] = std::move(held);
   look_at_ = Instant{0};
+}
+
+// The newest is kept whatever happens: a pointer to it is about to be given out.
+void Rings::Keep(const CarRef& ref, Held& held, OpenedRing opened) {
+  Close(held);
+  held.opened = std::make_unique<OpenedRing>(std::move(opened));
+  held.opened_as = ++opened_last_;
+  opened_.emplace(held.opened_as, ref);
+  if (opened_.size() > opened_max_) {
+    Close(cars_.at(opened_.begin()->second));
+  }
+}
+
+void Rings::Close(Held& held) {
+  if (held.opened) {
+    opened_.erase(held.opened_as);
+    held.opened.reset();
+  }
 }
 
 void Rings::Wait(const CarRef& ref, const Publish& publish) {
@@ -120,7 +140,7 @@ bool Rings::Arrived(const CarRef& ref, const Publish& publish, Timestamp now, Ef
   held.version = opened->ring.version;
   held.shown = broker_session_;
   held.payload = publish.payload;
-  held.opened = std::make_unique<OpenedRing>(std::move(*opened));
+  Keep(ref, held, *std::move(opened));
   held.refused = false;
   SetExpiry(held, held.opened->expires_at);
   ++counters_.rings_stored;
@@ -167,6 +187,7 @@ void Rings::Forget(const CarRef& ref) {
   const auto car = cars_.find(ref);
   if (car != cars_.end()) {
     DropExpiry(car->second);
+    Close(car->second);
     cars_.erase(car);
   }
 }
@@ -232,7 +253,7 @@ const OpenedRing* Rings::Find(const CarRef& ref) {
     Result<OpenedRing> opened = Open(ref, held.payload);
     held.refused = !opened;
     if (opened) {
-      held.opened = std::make_unique<OpenedRing>(std::move(*opened));
+      Keep(ref, held, *std::move(opened));
     } else {
       ++counters_.refused[opened.error().reason];
     }
@@ -269,19 +290,27 @@ bool Rings::Reconcile(size_t publishes_max, Effects& out) {
 void Rings::CheckInvariants() const {
   LK_ASSERT(cars_.size() <= limits_.cars_max);
   LK_ASSERT(waiting_.size() <= kUnknownFleetRingsMax);
+  LK_ASSERT(opened_.size() <= opened_max_);
   std::map<Timestamp, size_t> expiries;
   size_t soon = 0;
+  size_t opened = 0;
   for (const auto& [ref, held] : cars_) {
     LK_ASSERT(held.version >= 1);
     LK_ASSERT(held.shown <= broker_session_);
     LK_ASSERT(!held.opened || (held.opened->ring.ref == ref && !held.refused &&
                                held.opened->ring.version == held.version));
     LK_ASSERT(!held.opened || !held.expires_at || *held.expires_at == held.opened->expires_at);
+    if (held.opened) {
+      ++opened;
+      const auto at = opened_.find(held.opened_as);
+      LK_ASSERT(at != opened_.end() && at->second == ref);
+    }
     if (held.expires_at) {
       ++expiries[*held.expires_at];
       soon += *held.expires_at <= soon_until_ ? 1 : 0;
     }
   }
+  LK_ASSERT(opened == opened_.size());
   LK_ASSERT(expiries == expiries_ && soon == soon_);
 }
 

@@ -2,8 +2,10 @@
 //
 // A ring that arrives is opened with the CA of its fleet. A ring from the store was opened once and
 // is opened again only when it is first needed: opening a million at start would take minutes. When
-// its car's certificate runs out is looked up little by little after the start.
-// A ring of a fleet whose CA is not known waits for it, the last kUnknownFleetRingsMax of them.
+// its car's certificate runs out is looked up little by little after the start. Of the opened only
+// the last kOpenedRingsMax are kept: a ring of four keys takes 1 KB as it came and 4 KB when
+// opened. A ring of a fleet whose CA is not known waits for it, the last kUnknownFleetRingsMax of
+// them.
 #pragma once
 
 #include <cstddef>
@@ -24,6 +26,7 @@
 namespace latchkey::bridge {
 
 inline constexpr size_t kUnknownFleetRingsMax = 1024;
+inline constexpr size_t kOpenedRingsMax = 2000;
 inline constexpr Duration kExpirySoon = std::chrono::hours(30 * 24);
 
 // A ring as opened, with the key of the car that signed it.
@@ -36,7 +39,9 @@ struct OpenedRing {
 // Not copyable; one thread. `limits`, `fleet_cas` and `counters` outlive it.
 class Rings {
  public:
-  Rings(const Limits& limits, const FleetCas& fleet_cas, Counters& counters);
+  // At most `opened_max` stay opened.
+  Rings(const Limits& limits, const FleetCas& fleet_cas, Counters& counters,
+        size_t opened_max = kOpenedRingsMax);
 
   void Load(const storage::RingRecord& record);
   // A message of keyring. Higher version: durable Write. Lower: counted REASON_OLDER_VERSION, and
@@ -62,6 +67,8 @@ class Rings {
 
   size_t cars() const { return cars_.size(); }
 
+  size_t opened() const { return opened_.size(); }
+
   // Certificates that run out within kExpirySoon, or have.
   size_t expiring_soon() const { return soon_; }
 
@@ -77,7 +84,8 @@ class Rings {
     uint64_t version = 0;
     uint64_t shown = 0;  // the broker session in which the broker showed it; 0: none
     std::string payload;
-    std::unique_ptr<OpenedRing> opened;   // null until needed
+    std::unique_ptr<OpenedRing> opened;   // null until needed, and after others were needed since
+    uint64_t opened_as = 0;               // its number in opened_
     bool refused = false;                 // was tried and does not open
     std::optional<Timestamp> expires_at;  // of the car's certificate; nullopt: not looked at yet
   };
@@ -93,16 +101,21 @@ class Rings {
   void Wait(const CarRef& ref, const Publish& publish);
   void SetExpiry(Held& held, Timestamp expires_at);
   void DropExpiry(const Held& held);
+  void Keep(const CarRef& ref, Held& held, OpenedRing opened);
+  void Close(Held& held);
   void CountSoon(Timestamp until);
   void LookAtSome(const Now& now);
 
   const Limits& limits_;
   const FleetCas& fleet_cas_;
   Counters& counters_;
+  const size_t opened_max_;
   std::map<CarRef, Held> cars_;
   uint64_t broker_session_ = 0;
   std::optional<CarRef> reconciled_;
   std::deque<Waiting> waiting_;
+  std::map<uint64_t, CarRef> opened_;  // those that are opened, the oldest first
+  uint64_t opened_last_ = 0;
   std::map<Timestamp, size_t> expiries_;  // how many certificates run out at an instant
   size_t soon_ = 0;                       // of these, up to soon_until_
   Timestamp soon_until_;

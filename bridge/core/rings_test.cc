@@ -84,6 +84,42 @@ TEST_CASE("rings: a stored ring that the CA no longer vouches for counts as none
   CHECK(counters.refused.at(v1::REASON_BAD_CERTIFICATE) == 1);
 }
 
+TEST_CASE("rings: only the last ones stay opened, others are opened again when they are needed") {
+  Counters counters;
+  const Limits limits;
+  const FleetCas cas = SharedKeys().Cas();
+  Rings rings(limits, cas, counters, 2);
+  Effects out;
+  const std::vector<CarRef> refs = {RefOf("car1"), RefOf("car2"), RefOf("car3")};
+  for (const CarRef& ref : refs) {
+    CHECK(rings.Arrived(ref, {"", SharedKeys().Ring(ref, 4, {"k1"}), 1, Retain::kYes, 0},
+                        kStoryStart, out));
+    rings.CheckInvariants();
+  }
+  CHECK(rings.opened() == 2);
+  for (int i = 0; i < 2; ++i) {
+    for (const CarRef& ref : refs) {
+      const OpenedRing* ring = rings.Find(ref);
+      REQUIRE(ring != nullptr);
+      CHECK(ring->ring.ref == ref);
+      CHECK(ring->ring.version == 4);
+      rings.CheckInvariants();
+    }
+  }
+  // The ring that replaces one is judged against it, opened or not.
+  CHECK_FALSE(rings.Arrived(refs[0], {"", SharedKeys().Ring(refs[0], 4, {"k1"}), 1, Retain::kNo, 0},
+                            kStoryStart, out));
+  CHECK(rings.Arrived(refs[0], {"", SharedKeys().Ring(refs[0], 5, {"k2"}), 1, Retain::kNo, 0},
+                      kStoryStart, out));
+  CHECK(rings.Find(refs[0])->ring.version == 5);
+  CHECK(rings.opened() == 2);
+  rings.Forget(refs[0]);
+  rings.Forget(refs[1]);
+  rings.CheckInvariants();
+  CHECK(rings.cars() == 1);
+  CHECK(rings.opened() == 1);
+}
+
 TEST_CASE("rings: a fleet's CA that comes later is enough, its rings are not asked for again") {
   Story s;
   const FleetCas cas = SharedKeys().Cas();

@@ -9,7 +9,8 @@
 //   erase block k2 everywhere | write wake 1 durable | sms command c1 | sms wake
 // The broker's plugin holds blocks of its own and answers what it is asked at once, unless told to
 // be silent; what it is asked of its list is not said.
-// Records of sessions and history are not said: StoryStore::sessions has the former.
+// Records of sessions and history are not said: StoryStore::sessions has the former; the latter is
+// watched (history_watch.h).
 // Journaled() gives what went into the log:
 //   k1 c1 lock arrived | k1 c1 lock HELD bridge | ring 2 k2: removed: driver | wake c1: sms sent
 // A receipt is followed by its reason where that says more than its state, and by "maybe" when it
@@ -26,6 +27,9 @@
 #include <vector>
 
 #include "bridge/core/bridge.h"
+#include "bridge/core/history_watch.h"
+#include "bridge/core/story_parts.h"
+#include "bridge/core/story_store.h"
 #include "latchkey/v1/control.pb.h"
 #include "latchkey/v1/presence.pb.h"
 #include "latchkey/v1/state.pb.h"
@@ -42,252 +46,9 @@
 
 namespace latchkey::bridge {
 
-using std::chrono_literals::operator""h;
-using std::chrono_literals::operator""min;
-using std::chrono_literals::operator""s;
-using std::chrono_literals::operator""ms;
-
-inline constexpr Timestamp kStoryStart{1'760'000'000'000};
-inline constexpr const char* kStoryNumber = "+436641234567";
-
-inline CarRef RefOf(const std::string& car) {
-  return {FleetId::Parse("f").value(), CarId::Parse(car).value()};
-}
-
-// Keys and certificates, made once per process.
-struct Keys {
-  struct Car {
-    PrivateKey key;
-    std::string certificate_der;
-  };
-
-  Keys() : ca(tools::MakeCa("fleet f", kStoryStart, 3650)) {
-    other_ca = tools::MakeCa("fleet g", kStoryStart, 3650);
-    for (const char* name : {"k1", "k2", "k3", "k4"}) {
-      phones.emplace(name, PrivateKey::Generate());
-    }
-  }
-
-  const Car& CarOf(const CarRef& ref) {
-    auto at = cars.find(ref);
-    if (at == cars.end()) {
-      const tools::Issued issued =
-          tools::IssueClient(CarIdentity{ref}, ca, kStoryStart, 3650).value();
-      Car car{PrivateKey::FromPem(issued.private_key_pem).value(),
-              PemToDer(issued.certificate_pem).value()};
-      at = cars.emplace(ref, std::move(car)).first;
-    }
-    return at->second;
-  }
-
-  KeyId IdOf(const std::string& phone) const { return phones.at(phone).Public().Id(); }
-
-  std::string NameOf(const KeyId& id) const {
-    for (const auto& [name, key] : phones) {
-      if (key.Public().Id() == id) {
-        return name;
-      }
-    }
-    return "k?";
-  }
-
-  RingKey RingKeyOf(const std::string& phone) const {
-    const PublicKey key = phones.at(phone).Public();
-    const v1::Role role = phone == "k1" || phone == "k4" ? v1::ROLE_OWNER : v1::ROLE_DRIVER;
-    return RingKey{key.Id(), key.ToPoint(), role, PermissionsOf(role), {}, {}, phone};
-  }
-
-  std::string Ring(const CarRef& ref, uint64_t version, const std::vector<std::string>& names) {
-    KeyRing ring{ref, version, kStoryStart, {}};
-    for (const std::string& name : names) {
-      ring.keys.push_back(RingKeyOf(name));
-    }
-    return SealKeyRing(ring, CarOf(ref).key, CarOf(ref).certificate_der);
-  }
-
-  FleetCas Cas() const {
-    return {{FleetId::Parse("f").value(), PemToDer(ca.certificate_pem).value()}};
-  }
-
-  tools::Issued ca;
-  tools::Issued other_ca;
-  std::map<std::string, PrivateKey> phones;
-  std::map<CarRef, Car> cars;
-};
-
-inline Keys& SharedKeys() {
-  static Keys keys;
-  return keys;
-}
-
-// "k2 everywhere", "k2 f", "k2 f/car1".
-inline std::string TextOf(const BlockScope& scope) {
-  return SharedKeys().NameOf(scope.key) + " " +
-         (scope.fleet.empty()
-              ? "everywhere"
-              : scope.fleet.str() + (scope.car.empty() ? "" : "/" + scope.car.str()));
-}
-
-// What the broker's auth plugin does with $CONTROL/latchkey/v1, by control.proto.
-struct PluginModel {
-  // Serialized ControlAnswer. `told` gets what was changed, for $SYS/broker/latchkey/blocks.
-  std::string Answer(const std::string& payload, v1::BlocksChanged& told) {
-    v1::Control control;
-    LK_ASSERT(control.ParseFromString(payload) && payload.size() <= kControlBytesMax);
-    v1::ControlAnswer answer;
-    answer.set_request_id(control.request_id());
-    if (control.has_merge_blocks()) {
-      LK_ASSERT(control.merge_blocks().blocks_size() <= static_cast<int>(kBlocksPerMessageMax));
-      for (const v1::Block& wire : control.merge_blocks().blocks()) {
-        const Block block = BlockFromWire(wire).value();
-        if (blocks.Merge(block).value()) {
-          *told.add_blocks() = wire;
-          answer.set_changed(answer.changed() + 1);
-        } else if (*blocks.Find(block.scope) != block) {
-          *answer.add_blocks() = BlockToWire(*blocks.Find(block.scope));
-        }
-      }
-      return answer.SerializeAsString();
-    }
-    std::optional<BlockScope> after;
-    const v1::Block& from = control.list_blocks().after();
-    if (control.list_blocks().has_after()) {
-      after = BlockScope{KeyId::Parse(from.key_id()).value(),
-                         FleetId::Parse(from.fleet()).value_or(FleetId()),
-                         CarId::Parse(from.car()).value_or(CarId())};
-    }
-    const std::vector<Block> list = blocks.List(after, page + 1);
-    for (size_t i = 0; i < std::min(page, list.size()); ++i) {
-      *answer.add_blocks() = BlockToWire(list[i]);
-    }
-    answer.set_more(list.size() > page);
-    return answer.SerializeAsString();
-  }
-
-  Blocks blocks;
-  size_t page = kBlocksPerMessageMax;
-};
-
-inline std::string StateBytes(Group group, Timestamp observed_at, uint64_t sequence) {
-  v1::StateGroup state;
-  state.set_observed_at_ms(static_cast<uint64_t>(observed_at.ms));
-  state.set_sequence(sequence);
-  if (group == Group::kEnergy) {
-    state.mutable_energy()->mutable_soc()->set_value(50);
-  } else {
-    state.mutable_body()->mutable_is_locked()->set_value(true);
-  }
-  return state.SerializeAsString();
-}
-
-inline std::string PresenceBytes(bool online, Timestamp since, uint64_t session,
-                                 Timestamp broker_started_at) {
-  v1::Presence presence;
-  presence.set_online(online);
-  presence.set_since_ms(static_cast<uint64_t>(since.ms));
-  presence.set_session(session);
-  presence.set_broker_started_at_ms(static_cast<uint64_t>(broker_started_at.ms));
-  return presence.SerializeAsString();
-}
-
-// What the store holds: key text -> record. `durable` is what a power cut leaves.
-struct StoryStore {
-  // Records that no core is made from again.
-  static bool IsHistory(const storage::Change& change) {
-    return std::holds_alternative<storage::HistoryRecord>(change) ||
-           std::holds_alternative<storage::EraseHistory>(change) ||
-           std::holds_alternative<storage::SessionRecord>(change) ||
-           std::holds_alternative<storage::EraseSessions>(change);
-  }
-
-  static std::string KeyOf(const storage::Change& change) {
-    if (const auto* state = std::get_if<storage::StateRecord>(&change)) {
-      return "state " + state->ref.ToText() + " " + std::string(ToText(state->group));
-    }
-    if (const auto* ring = std::get_if<storage::RingRecord>(&change)) {
-      return "ring " + ring->ref.ToText();
-    }
-    if (const auto* presence = std::get_if<storage::PresenceRecord>(&change)) {
-      return "presence " + presence->ref.ToText();
-    }
-    if (const auto* command = std::get_if<storage::CommandRecord>(&change)) {
-      return "command " + command->ref.ToText() + " " + command->id.ToText();
-    }
-    if (const auto* block = std::get_if<storage::BlockRecord>(&change)) {
-      return "block " + TextOf(block->block.scope) + block->block.scope.key.str();
-    }
-    if (const auto* block = std::get_if<storage::EraseBlock>(&change)) {
-      return "block " + TextOf(block->scope) + block->scope.key.str();
-    }
-    if (const auto* wake = std::get_if<storage::WakeRecord>(&change)) {
-      return "wake " + wake->ref.ToText();
-    }
-    const auto& erase = std::get<storage::EraseCommand>(change);
-    return "command " + erase.ref.ToText() + " " + erase.id.ToText();
-  }
-
-  static storage::Record RecordOf(const storage::Change& change) {
-    if (const auto* state = std::get_if<storage::StateRecord>(&change)) {
-      return *state;
-    }
-    if (const auto* ring = std::get_if<storage::RingRecord>(&change)) {
-      return *ring;
-    }
-    if (const auto* presence = std::get_if<storage::PresenceRecord>(&change)) {
-      return *presence;
-    }
-    if (const auto* block = std::get_if<storage::BlockRecord>(&change)) {
-      return *block;
-    }
-    if (const auto* wake = std::get_if<storage::WakeRecord>(&change)) {
-      return *wake;
-    }
-    return std::get<storage::CommandRecord>(change);
-  }
-
-  // One turn of the runner: all its writes, and a sync when one is durable.
-  void Commit(const Effects& effects) {
-    bool sync = false;
-    for (const Effect& effect : effects) {
-      if (const auto* write = std::get_if<Write>(&effect)) {
-        sync = sync || write->durable;
-        if (const auto* session = std::get_if<storage::SessionRecord>(&write->change)) {
-          sessions.push_back(*session);
-        }
-        if (IsHistory(write->change)) {
-          continue;
-        }
-        if (std::holds_alternative<storage::EraseCommand>(write->change) ||
-            std::holds_alternative<storage::EraseBlock>(write->change)) {
-          current.erase(KeyOf(write->change));
-        } else {
-          current.insert_or_assign(KeyOf(write->change), RecordOf(write->change));
-        }
-      }
-    }
-    if (sync) {
-      Sync();
-    }
-  }
-
-  void Sync() { durable = current; }
-
-  void PowerCut() { current = durable; }
-
-  void LoadInto(Bridge& bridge) const {
-    for (const auto& [key, record] : current) {
-      bridge.Load(record);
-    }
-  }
-
-  std::map<std::string, storage::Record> current;
-  std::map<std::string, storage::Record> durable;
-  std::vector<storage::SessionRecord> sessions;
-};
-
 class Story {
  public:
-  explicit Story(const Limits& limits = {}) : limits_(limits) {
+  explicit Story(const Limits& limits = {}) : limits_(limits), history_(BoundsOf(limits_)) {
     MakeBridge();
     BrokerUp();
     RingArrives(1, {"k1", "k2"}, Retain::kYes);
@@ -399,6 +160,11 @@ class Story {
   }
 
   void Arrives(const std::string& topic, const std::string& payload, Retain retain = Retain::kNo) {
+    const std::optional<Topic> parsed = ParseTopic(topic);
+    if (parsed && parsed->kind == TopicKind::kState) {
+      history_.Sent({FleetId::Parse(parsed->fleet).value(), CarId::Parse(parsed->car).value()},
+                    parsed->group, payload);
+    }
     Step(Message{Publish{topic, payload, 1, retain, 0}});
   }
 
@@ -546,6 +312,13 @@ class Story {
   void MakeBridge() {
     bridge = std::make_unique<Bridge>(limits_, SharedKeys().Cas());
     store.LoadInto(*bridge);
+    history_.Restarted(store.All());
+  }
+
+  // History is kept in every story, and watched.
+  static HistoryWatch::Bounds BoundsOf(Limits& limits) {
+    limits.history_keep = limits.history_keep.value_or(24h * 7);
+    return {*limits.history_keep, limits.history_bytes_per_car, false, false};
   }
 
   void Advance(Instant to) {
@@ -558,6 +331,14 @@ class Story {
     bridge->Step(input, Now{wall, mono}, step);
     bridge->CheckInvariants();
     store.Commit(step);
+    std::vector<storage::Change> changes;
+    for (const Effect& effect : step) {
+      if (const auto* write = std::get_if<Write>(&effect)) {
+        changes.push_back(write->change);
+      }
+    }
+    history_.Committed(changes, Now{wall, mono});
+    history_.Turned(Now{wall, mono});
     effects_.insert(effects_.end(), step.begin(), step.end());
     for (const Effect& effect : step) {
       if (const auto* line = std::get_if<LogEvent>(&effect)) {
@@ -686,23 +467,6 @@ class Story {
     return "erase " + NameOf(std::get<storage::EraseCommand>(change).id);
   }
 
-  static std::string StateText(Group group, const std::string& payload) {
-    return std::string(ToText(group)) + " " +
-           std::to_string(ParseState(payload, group).value().sequence());
-  }
-
-  static std::string TextOfControl(const Publish& publish) {
-    v1::Control control;
-    LK_ASSERT(control.ParseFromString(publish.payload) && publish.retain == Retain::kNo);
-    std::string text;
-    for (const v1::Block& wire : control.merge_blocks().blocks()) {
-      const Block block = BlockFromWire(wire).value();
-      text += std::string(text.empty() ? "" : " | ") +
-              (block.lifted ? "tell lift " : "tell block ") + bridge::TextOf(block.scope);
-    }
-    return text;
-  }
-
   std::string TextOfPublish(const Publish& publish) const {
     if (publish.topic == kControlTopic) {
       return TextOfControl(publish);
@@ -739,6 +503,7 @@ class Story {
   }
 
   Limits limits_;
+  HistoryWatch history_;
   uint64_t session_ = 1;
   int made_ = 0;
   std::string presence_;

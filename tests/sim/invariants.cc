@@ -1,6 +1,7 @@
 // I1, I2, I4 and I5 as code, I3 as far as it is the bridge's (it sends nothing
 // of a key it knows to be denied), and I8: a block is never replaced by an
-// older change, and not lost. I6 and I7 are beyond the bridge's core.
+// older change, and not lost. I6 and I7 are beyond the bridge's core. H1 to H6 of
+// history are in bridge/core/history_watch.h.
 #include "tests/sim/invariants.h"
 
 #include <algorithm>
@@ -52,7 +53,8 @@ void Invariants::SentAgain(const std::string& bytes) {
 void Invariants::CommittedOne(const storage::StateRecord& state) {
   const StateVersion version = VersionOf(ParseState(state.payload, state.group).value());
   StateVersion& held = state_versions_[{state.ref, state.group}];
-  if (version <= held) {
+  // Made later, but observed earlier: the clock that observed the other was ahead.
+  if (version == held || (version < held && version.sequence <= held.sequence)) {
     Broken("I5: a state was replaced by one that is not newer");
   }
   fresh_states_.try_emplace({state.ref, state.group}, held);
@@ -130,7 +132,8 @@ void Invariants::CommittedOne(const storage::LogRecord& record) {
   }
 }
 
-void Invariants::Committed(std::span<const storage::Change> changes, bool durable) {
+void Invariants::Committed(std::span<const storage::Change> changes, bool durable, const Now& now) {
+  history_.Committed(changes, now);
   closed_now_.clear();
   logged_now_.clear();
   fresh_blocks_.clear();
@@ -183,8 +186,12 @@ void Invariants::ReadRing(const storage::RingRecord& ring) {
 void Invariants::Told(const Publish& control) {
   v1::Control told;
   LK_ASSERT(told.ParseFromString(control.payload));
-  for (const v1::Block& block : told.merge_blocks().blocks()) {
-    fresh_blocks_.erase(BlockFromWire(block)->scope);
+  for (const v1::Block& wire : told.merge_blocks().blocks()) {
+    const Block block = BlockFromWire(wire).value();
+    const auto held = blocks_.find(block.scope);
+    if (held != blocks_.end() && held->second == block) {  // else: what it knew before, once more
+      fresh_blocks_.erase(block.scope);
+    }
   }
 }
 
@@ -402,6 +409,13 @@ void Invariants::Acted(const CommandId& id) {
 void Invariants::Restarted() {
   answers_.clear();
   MayVisit(std::nullopt);
+  std::vector<storage::Record> kept;
+  for (const Kind kind : {Kind::kState, Kind::kHistory}) {
+    for (const auto& [key, record] : store_.Of(kind)) {
+      kept.push_back(record);
+    }
+  }
+  history_.Restarted(kept);
   log_head_ = {};
   const SimStore::Records& log = store_.Of(Kind::kLog);
   if (!log.empty()) {

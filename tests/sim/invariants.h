@@ -10,6 +10,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "bridge/core/history_watch.h"
 #include "bridge/core/step.h"
 #include "proto/log_chain.h"
 #include "proto/message.h"
@@ -32,14 +33,15 @@ struct Moment {
 
 class Invariants {
  public:
-  explicit Invariants(const SimStore& store) : store_(store) {}
+  Invariants(const SimStore& store, const bridge::HistoryWatch::Bounds& history)
+      : store_(store), history_(history) {}
 
   // A phone made this command; `bytes` is what it sends, on `lane`.
   void PhoneMade(const CommandId& id, const KeyId& lane, const std::string& bytes);
   // A phone, or the broker, gives it to the bridge or the car once more.
   void SentAgain(const std::string& bytes);
-  // The bridge committed these.
-  void Committed(std::span<const storage::Change> changes, bool durable);
+  // The bridge committed these, and when it decided so.
+  void Committed(std::span<const storage::Change> changes, bool durable, const Now& now);
   // The bridge published.
   void Published(const Publish& publish, const Moment& moment);
   // The bridge told the broker's plugin.
@@ -61,6 +63,8 @@ class Invariants {
   // After everything had its time: every promise has its outcome, and no key is
   // denied by an owner any more.
   void AllKept() const;
+
+  bridge::HistoryWatch& history() { return history_; }
 
   size_t made() const { return made_.size(); }
 
@@ -110,6 +114,7 @@ class Invariants {
   void ReadRing(const storage::RingRecord& ring);
 
   const SimStore& store_;
+  bridge::HistoryWatch history_;
   std::map<CommandId, Made> made_;
   std::unordered_map<std::string, CommandId> ids_;  // by bytes
   std::set<CommandId> promised_;                    // HELD was said

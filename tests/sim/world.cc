@@ -35,6 +35,7 @@ void Totals::Add(const Totals& other) {
   denied += other.denied;
   unavailable += other.unavailable;
   log_entries += other.log_entries;
+  samples += other.samples;
 }
 
 std::string Totals::ToText() const {
@@ -45,7 +46,7 @@ std::string Totals::ToText() const {
          one("disk_failures", disk_failures) + one("commands", made) + one("held", held) +
          one("ended", ended) + one("acted", acted) + one("cancelled", cancelled) +
          one("denied", denied) + one("unavailable", unavailable) + one("blocks", owners_blocks) +
-         one("sms", sms) + one("log_entries", log_entries);
+         one("sms", sms) + one("log_entries", log_entries) + one("samples", samples);
 }
 
 Totals World::totals() const {
@@ -63,6 +64,7 @@ Totals World::totals() const {
   totals.denied = invariants_.denied();
   totals.unavailable = invariants_.unavailable();
   totals.log_entries = invariants_.log_entries();
+  totals.samples = samples_seen_;
   return totals;
 }
 
@@ -251,6 +253,7 @@ void World::Drain() {
   }
   runner_->core().CheckInvariants();
   invariants_.AllKept();
+  samples_seen_ = invariants_.history().samples();
   if (runner_->core().gauges().commands_open != 0) {
     ThrowFault("I1: a command is open though everything had its time");
   }

@@ -41,6 +41,7 @@ struct Totals {
   size_t denied = 0;
   size_t unavailable = 0;
   size_t log_entries = 0;
+  size_t samples = 0;  // in history at the end
 
   void Add(const Totals& other);
   // "steps 10000 crashes 31 disk_failures 5 ..."
@@ -72,6 +73,7 @@ class World {
     uint64_t session = 0;
     uint64_t ring_version = 0;
     uint64_t sequence = 0;
+    bool privacy = false;
     std::string ring;
     KeyRing opened;
     std::set<std::string> names;             // of the phones on the ring
@@ -183,7 +185,7 @@ class World {
   Timestamp decided_at_ = bridge::kStoryStart;  // by the bridge's clock, when its turn began
   Awaits awaits_;
   SimStore store_{awaits_};
-  Invariants invariants_{store_};
+  Invariants invariants_;
   std::unique_ptr<Line> line_;
   std::unique_ptr<Gateway> gateway_;
   std::unique_ptr<bridge::Intake> intake_;  // of the bridge's process, as the runner
@@ -202,6 +204,7 @@ class World {
   uint64_t steps_ = 0;
   uint64_t crashes_ = 0;
   uint64_t sms_sent_ = 0;
+  size_t samples_seen_ = 0;
   bool calm_ = false;
 };
 

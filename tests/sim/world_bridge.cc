@@ -19,6 +19,15 @@ constexpr size_t kIntakeMax = 16;
 constexpr size_t kBacklogMax = 30;
 constexpr uint64_t kDiesOnceIn = 300;  // turns
 constexpr Duration kLookEvery = 500ms;
+constexpr Duration kHistoryKeep = 24h * 2;
+constexpr uint64_t kTightOnceIn = 4;
+constexpr uint64_t kTightBytes = 2048;
+
+// In some runs so little that most of it is left out.
+bridge::HistoryWatch::Bounds HistoryOf(uint64_t seed) {
+  const bool tight = seed % kTightOnceIn == 3;
+  return {kHistoryKeep, tight ? kTightBytes : uint64_t{1} << 20, seed % 2 == 1, !tight};
+}
 
 }  // namespace
 
@@ -60,11 +69,12 @@ World::World(uint64_t seed, std::ostream* trace)
     : random_(seed),
       trace_(trace),
       clock_jumps_(seed % 2 == 0),
+      invariants_(store_, HistoryOf(seed)),
       line_(std::make_unique<Line>(*this)),
       gateway_(std::make_unique<Gateway>(*this)) {
   UseSignatures(seed % kRealEvery == 0 ? Signatures::kReal : Signatures::kStandIn);
   store_.watch = [this](std::span<const storage::Change> changes, bool durable) {
-    invariants_.Committed(changes, durable);
+    invariants_.Committed(changes, durable, {decided_at_, mono_});
   };
   store_.recovered = [this] { invariants_.Restarted(); };
   store_.limbo_stays = [this] { return Chance(50); };
@@ -96,6 +106,8 @@ void World::StartBridge() {
   bridge::Limits limits;
   limits.commands_per_car_max = 12;
   limits.commands_per_key_max = 8;
+  limits.history_keep = invariants_.history().bounds().keep;
+  limits.history_bytes_per_car = invariants_.history().bounds().bytes_per_car;
   bridge::RunnerLimits runner_limits;
   runner_limits.inputs_per_turn_max = 5;
   runner_limits.backlog_max = kBacklogMax;
@@ -147,6 +159,7 @@ void World::Turn() {
     awaits_.DieAt(Pick(Chance(70) ? 10 : 40));
   }
   decided_at_ = BridgeNow().wall;
+  const uint64_t failures = store_.failures;
   try {
     runner_->Turn(Duration(0));
   } catch (const Died&) {
@@ -154,6 +167,11 @@ void World::Turn() {
     return;
   }
   awaits_.Never();
+  if (failures != store_.failures || !runner_->status().store_error.empty()) {
+    invariants_.history().Lost();
+  } else {
+    invariants_.history().Turned({decided_at_, mono_});
+  }
   while (!taken_.empty() && intake_->WaitFinished(taken_.front().ticket, Duration(0))) {
     Given(taken_.front().publish, Stage::kDealtWith);
     taken_.pop_front();

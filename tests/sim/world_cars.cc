@@ -252,12 +252,33 @@ void World::CarFinishes(Car& car) {
   }
 }
 
+// Values that are never the same twice, so that each message shows in history.
 void World::CarPublishesState(Car& car) {
   ++car.sequence;
-  const Duration ago(static_cast<int64_t>(Pick(3000)));
-  const Group group = Chance(50) ? Group::kBody : Group::kEnergy;
-  CarSends(car, Publish{StateTopic(car.ref, group),
-                        bridge::StateBytes(group, wall_ - ago, car.sequence), 1, Retain::kYes, 0});
+  v1::StateGroup state;
+  state.set_sequence(car.sequence);
+  const auto value = static_cast<float>(car.sequence);
+  const uint64_t what = Pick(3);
+  Timestamp observed_at = wall_ - Duration(static_cast<int64_t>(Pick(3000)));
+  Group group = Group::kBody;
+  if (what == 0) {
+    state.mutable_body()->mutable_window_open_max()->set_value(value / 1000);
+  } else if (what == 1) {
+    group = Group::kEnergy;
+    state.mutable_energy()->mutable_range()->set_value(value);
+  } else {
+    group = Group::kLocation;
+    observed_at = wall_;  // never before the mode that it is in began
+    car.privacy = Chance(20) ? !car.privacy : car.privacy;
+    state.mutable_location();
+    if (!car.privacy) {
+      state.mutable_location()->mutable_latitude()->set_value(1 + value / 1000);
+    }
+  }
+  state.set_observed_at_ms(static_cast<uint64_t>(observed_at.ms));
+  const Publish publish{StateTopic(car.ref, group), state.SerializeAsString(), 1, Retain::kYes, 0};
+  invariants_.history().Sent(car.ref, group, publish.payload);
+  CarSends(car, publish);
 }
 
 void World::CarWritesRing(Car& car, const std::set<std::string>& names) {

@@ -2,6 +2,7 @@
 // words. What it stores is kept, so that a test can boot it again.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <string>
@@ -193,7 +194,8 @@ class Story {
   std::string last_ring_;
   std::string last_request_;
   std::vector<std::string> certificates_;
-  int connects_ = 0;  // how often the car wanted a connection
+  Timestamp hidden_at_;  // newest observed_at_ms of messages that hid the place
+  int connects_ = 0;     // how often the car wanted a connection
   std::function<bool(const Effect&)> crash_before_;
   std::optional<int> broker_answer_ = 0;  // to each receipt that wants one; nullopt: none
 
@@ -238,7 +240,11 @@ class Story {
       said_ += "ring" + std::to_string(car_->ring().version) + " ";
     } else if (topic.kind == TopicKind::kState) {
       said_ += std::string(ToText(topic.group)) + " ";
-      CHECK(ParseState(message.payload, topic.group));
+      const Result<v1::StateGroup> state = ParseState(message.payload, topic.group);
+      REQUIRE(state);
+      if (HidesPlace(topic.group, *state)) {
+        hidden_at_ = std::max(hidden_at_, Timestamp{VersionOf(*state).observed_at_ms});
+      }
     } else if (topic.kind == TopicKind::kCertificateRequest) {
       last_request_ = message.payload;
       said_ += "request ";

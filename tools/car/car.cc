@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "proto/area.h"
+#include "proto/freshness.h"
 #include "proto/state.h"
 #include "proto/topic.h"
 
@@ -59,9 +60,12 @@ void Car::Step(const Input& input, const Now& now, Effects& out) {
   // A clock that is set back does not make the car younger: its time runs on with the monotonic
   // clock and is at least the wall clock and the floor.
   const Duration passed = stepped_ ? std::max(Duration(0), now.mono - time_at_) : Duration(0);
-  stepped_ = true;
+  const bool stepped_before = std::exchange(stepped_, true);
   time_ = std::max({time_ + passed, now.wall, memory_.time_floor});
   time_at_ = now.mono;
+  if (stepped_before && now.wall < now_.wall + passed - kClockSlack) {
+    board_.NotAfter(now.wall);
+  }
   now_ = now;
   std::visit([this, &out](const auto& each) { On(each, out); }, input);
   ActOnSchedules(out);
@@ -320,6 +324,7 @@ void Car::PublishGroup(Group group, Effects& out) {
   if (!state) {
     return;
   }
+  clock.said_at = Timestamp{VersionOf(*state).observed_at_ms};
   ++clock.sequence;
   ++counters_.published;
   if (clock.sequence >= memory_.sequence_ceiling) {
@@ -330,7 +335,8 @@ void Car::PublishGroup(Group group, Effects& out) {
 }
 
 // The groups with no signal in them: what broker and bridge keep of the place is no longer known.
-// Said once, and not with each change, which would tell that the car moves.
+// Said once, and not with each change, which would tell that the car moves. Never older than what
+// was said before, which would stay; and by the clock as it is, for nobody takes what is far ahead.
 void Car::HideLocation(Effects& out) {
   area_hidden_ = true;
   if (!subscribed_) {
@@ -344,7 +350,9 @@ void Car::HideLocation(Effects& out) {
       Save(out);
     }
     v1::StateGroup state;
-    state.set_observed_at_ms(static_cast<uint64_t>(time_.ms));
+    const Timestamp now = now_.wall >= kClockEpoch ? now_.wall : time_;
+    clock.said_at = clock.said_at > now + kStateAheadMax ? now : std::max(now, clock.said_at);
+    state.set_observed_at_ms(static_cast<uint64_t>(clock.said_at.ms));
     state.set_sequence(clock.sequence);
     if (group == Group::kLocation) {
       state.mutable_location();

@@ -202,6 +202,9 @@ struct Counters {
   uint64_t published = 0;
 };
 
+// 2020: a clock before it has lost its battery.
+inline constexpr Timestamp kClockEpoch{1577836800000};
+
 // One thread uses a car.
 class Car {
  public:
@@ -227,6 +230,7 @@ class Car {
   struct GroupClock {
     Instant next_at;
     uint64_t sequence = 0;
+    Timestamp said_at;  // observed_at_ms of what was said last, since the start
   };
 
   void On(const Start& input, Effects& out);

@@ -11,8 +11,7 @@
 namespace latchkey::car {
 namespace {
 
-constexpr Duration kRestartAfter{1000};          // lets the receipt leave first
-constexpr Timestamp kClockEpoch{1577836800000};  // 2020: a clock before it has lost its battery
+constexpr Duration kRestartAfter{1000};  // lets the receipt leave first
 constexpr size_t kRefusedDigestBytes = 16;
 constexpr int kRefusedByBroker = 0x80;  // MQTT 5.0 section 2.4: from here on
 constexpr size_t kUnsaidMax = 64;

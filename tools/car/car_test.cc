@@ -220,6 +220,30 @@ TEST_CASE("car: a group is published at most once a second, and location not at 
   CHECK(s.Heard() == "");
 }
 
+TEST_CASE(
+    "car: a clock that is set back freezes no value, and privacy is not said with an old time") {
+  Story s;
+  s.Passes(kSecond * 2);
+  s.now_.wall = s.now_.wall + std::chrono::minutes(4);
+  s.Gives(Observe{"drive.speed", 10.0, s.now_.wall, ""});
+  s.Gives(Observe{"location.latitude", 47.0, s.now_.wall, ""});
+  s.Passes(kSecond * 2);
+  s.now_.wall = s.now_.wall - std::chrono::minutes(4);
+  s.Passes(kSecond * 2);
+  s.Heard();
+  s.Gives(Observe{"drive.speed", 11.0, s.now_.wall, ""});
+  CHECK(std::get<double>(s.car_->board().Find("drive.speed").value()) == 11.0);
+  CHECK(s.car_->board().ObservedAt("drive.speed") == s.now_.wall);
+  v1::Command privacy;
+  privacy.mutable_privacy_mode()->set_enabled(true);
+  s.now_.wall = s.now_.wall + std::chrono::minutes(4);  // for the command
+  const std::string sealed = s.Seals(privacy, 'p');
+  s.now_.wall = s.now_.wall - std::chrono::minutes(4);
+  s.Arrives(sealed);
+  CHECK(s.Heard().find("location area") != std::string::npos);
+  CHECK(s.hidden_at_ >= s.now_.wall + std::chrono::minutes(3));
+}
+
 TEST_CASE("car: the area is published when its cell changes or was not said for long") {
   Story s;
   s.Passes(kSecond * 2);

@@ -141,6 +141,18 @@ void SignalBoard::Reobserve(Timestamp now) {
   }
 }
 
+void SignalBoard::NotAfter(Timestamp now) {
+  for (GroupBoard& board : groups_) {
+    for (auto& [name, signal] : board.signals) {
+      signal.observed_at = std::min(signal.observed_at, now);
+    }
+  }
+  apps_observed_at_ = std::min(apps_observed_at_, now);
+  for (auto& [app_id, app] : apps_) {
+    app.observed_at = std::min(app.observed_at, now);
+  }
+}
+
 std::optional<v1::StateGroup> SignalBoard::Build(Group group, uint64_t sequence) {
   GroupBoard& board = groups_[static_cast<size_t>(group)];
   board.changed = false;

@@ -49,6 +49,10 @@ class SignalBoard {
   // nothing else stay unchanged in value.
   void Reobserve(Timestamp now);
 
+  // The clock was set back to `now`: nothing was observed later than that, or what comes next would
+  // be taken for older.
+  void NotAfter(Timestamp now);
+
   // Changed since the last Build of the group?
   bool Changed(Group group) const { return groups_[static_cast<size_t>(group)].changed; }
 

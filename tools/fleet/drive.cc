@@ -55,6 +55,8 @@ constexpr auto kLeaf = std::to_array<Mapping>({
     {"TP-RL", "service.tyre_rear_left", kKpaPerPsi},
     {"TP-RR", "service.tyre_rear_right", kKpaPerPsi},
     {"Torque Nm", "drive.torque"},
+    {"Est Pwr A/C(50w)", "climate.aircon_power", 0.05},
+    {"Est Pwr Htr(250w)", "climate.heating_power", 0.25},
 });
 
 constexpr auto kScooter = std::to_array<Mapping>({
@@ -249,7 +251,11 @@ class LeafCells {
     PutPosition(longitude_, "location.longitude", recorder);
     if (const auto number = recorder.Number(gear_, "drive.gear")) {
       const auto gear = LeafGear(*number);
-      gear ? recorder.Put("drive.gear", *gear) : recorder.Refuse("drive.gear", Cause::kOutOfRange);
+      if (gear) {
+        recorder.Put("drive.gear", *gear);
+      } else {
+        recorder.Refuse("drive.gear", Cause::kOutOfRange);
+      }
     }
     if (const auto plug = recorder.Number(plug_, "energy.is_plugged")) {
       recorder.Put("energy.is_plugged", *plug == 0.0 ? 0 : 1);
@@ -278,7 +284,11 @@ class LeafCells {
       return;
     }
     const auto degrees = DegreesAndMinutes(text);
-    degrees ? recorder.Put(signal, *degrees) : recorder.Refuse(signal, Cause::kNotANumber);
+    if (degrees) {
+      recorder.Put(signal, *degrees);
+    } else {
+      recorder.Refuse(signal, Cause::kNotANumber);
+    }
   }
 
   std::optional<size_t> latitude_;

@@ -91,8 +91,8 @@ TEST_CASE("drive: LeafSpy's units become ours") {
   const Drive drive =
       ReadDrive(
           "Date/Time,Lat,Long,Elv,Speed,SOC,Pack Amps,Pack T1 C,Pack T3 C,Ambient,TP-FL,epoch "
-          "time,Gear\n"
-          "x,34 30.0,-117 15.0,1000,100,869720,55,20,none,50,40,1751256576.729,4\n",
+          "time,Gear,Est Pwr A/C(50w),Est Pwr Htr(250w)\n"
+          "x,34 30.0,-117 15.0,1000,100,869720,55,20,none,50,40,1751256576.729,4,8,1\n",
           "l", std::nullopt)
           .value();
   CHECK(drive.start.ms == 1751256576729);
@@ -106,7 +106,22 @@ TEST_CASE("drive: LeafSpy's units become ours") {
   CHECK(Mean(drive, "climate.outside_temperature") == doctest::Approx(10));
   CHECK(Mean(drive, "service.tyre_front_left") == doctest::Approx(275.79).epsilon(0.001));
   CHECK(Mean(drive, "drive.gear") == 127);
+  CHECK(Mean(drive, "climate.aircon_power") == doctest::Approx(0.4));
+  CHECK(Mean(drive, "climate.heating_power") == doctest::Approx(0.25));
   CHECK(drive.RefusedCount() == 0);
+}
+
+TEST_CASE("drive: a speed that is refused says nothing about moving either") {
+  const Drive drive = ReadDrive(kTwizy +
+                                    "7/1/2021,10:00:00,50,0,N,,,,0,17,60,Clouds,0,0,40\n"
+                                    "7/1/2021,10:00:01,50,-5,D,,,,0,17,60,Clouds,0,0,40\n"
+                                    "7/1/2021,10:00:02,50,9999,D,,,,0,17,60,Clouds,0,0,40\n",
+                                "t", std::nullopt)
+                          .value();
+  CHECK(Refused(drive, "drive.speed", Cause::kOutOfRange) == 2);
+  CHECK(Said(drive).find("drive.is_moving=0@0") != std::string::npos);
+  CHECK(Said(drive).find("drive.is_moving=0@1000") == std::string::npos);
+  CHECK(Said(drive).find("drive.is_moving=1@2000") == std::string::npos);
 }
 
 TEST_CASE("drive: what no recorder writes is not read") {
@@ -209,6 +224,29 @@ TEST_CASE("drive: the time of a replay is now, its gaps are scaled, a copy says 
   copy.Due(after(20000), due);
   CHECK(due.size() == 2);
   CHECK(!copy.NextAt());
+}
+
+TEST_CASE("drive: rows that are replayed fast go on in time though two clocks are read apart") {
+  Drive drive;
+  drive.name = "d";
+  drive.length = Duration(100);
+  drive.observations = {{Duration(0), "drive.speed", 1}, {Duration(100), "drive.speed", 2}};
+  const Now start{{1700000000000}, {1000}};
+  Replay replay(drive, {200, AtEnd::kStop, 0, Duration(0)}, start);
+  std::vector<car::Observe> due;
+  replay.Due(start, due);
+  REQUIRE(due.size() == 1);
+  // A millisecond later by one clock, and none by the other.
+  replay.Due({start.wall, start.mono + Duration(2)}, due);
+  REQUIRE(due.size() == 2);
+  CHECK(due[1].observed_at == due[0].observed_at);
+  // A clock that is set back by much is believed.
+  Replay other(drive, {1, AtEnd::kStop, 0, Duration(0)}, start);
+  due.clear();
+  other.Due(start, due);
+  other.Due({start.wall - Duration(5000), start.mono + Duration(100)}, due);
+  REQUIRE(due.size() == 2);
+  CHECK(due[1].observed_at.ms == start.wall.ms - 5000);
 }
 
 }  // namespace latchkey::fleet

@@ -63,13 +63,15 @@ class Recorder {
     return true;
   }
 
-  void Put(std::string_view signal, double value) {
+  // False: no such signal can have it; counted.
+  bool Put(std::string_view signal, double value) {
     if (PlausibleValue(signal, value)) {
       drive_.observations.push_back({offset_, signal, value});
-      return;
+      return true;
     }
     const bool position = signal == "location.latitude" || signal == "location.longitude";
     Refuse(signal, position && value == 0.0 ? Cause::kNoFix : Cause::kOutOfRange);
+    return false;
   }
 
   // Number of a cell; nullopt and counted when it is a text; nullopt when it is empty or "none".
@@ -91,8 +93,8 @@ class Recorder {
     for (size_t i = 0; i < N; ++i) {
       const Mapping& mapping = mappings[i];
       if (const auto number = Number(columns[i], mapping.signal)) {
-        Put(mapping.signal, *number * mapping.scale + mapping.shift);
-        if (mapping.signal == "drive.speed") {
+        const bool taken = Put(mapping.signal, *number * mapping.scale + mapping.shift);
+        if (taken && mapping.signal == "drive.speed") {
           Put("drive.is_moving", *number > 0.0 ? 1 : 0);
         }
       }

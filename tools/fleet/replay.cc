@@ -10,6 +10,9 @@ namespace latchkey::fleet {
 namespace {
 
 constexpr Duration kLoopPause{1000};  // of recorded time, between the last row and the first
+// So much the wall clock goes back against the monotonic one without having been set: both are in
+// whole milliseconds, and it may be slewed.
+constexpr Duration kUnsteady{50};
 
 }  // namespace
 
@@ -43,7 +46,10 @@ void Replay::Due(const Now& now, std::vector<car::Observe>& out) {
         return;
       }
       // What is due late is still said to be observed when it was.
-      const Timestamp at = now.wall - (now.mono - (started_.mono + after));
+      Timestamp at = now.wall - (now.mono - (started_.mono + after));
+      // Rows go on: a car refuses what it takes for older than what it has.
+      at = at < said_ && said_ - at <= kUnsteady ? said_ : at;
+      said_ = at;
       out.push_back({observation.signal, observation.value, at, source_});
       ++next_;
     }

@@ -52,6 +52,7 @@ class Replay {
   size_t next_ = 0;
   Duration begin_{0};  // offset in the drive that is at started_
   Now started_;
+  Timestamp said_;  // observed time of the last one
 };
 
 }  // namespace latchkey::fleet

@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 
 constexpr int kCaDays = 3650;
 constexpr int kLeafDays = 825;
-constexpr int kConnectionsMax = 100'000;  // of each listener
+constexpr int kConnectionsMax = 100'000;        // of each listener
 constexpr const char* kAdmitRate = "200:2000";  // sign-ins a second, and at once
 constexpr Duration kRenewBefore = std::chrono::hours(24 * 30);
 

@@ -1,7 +1,10 @@
 // latchkey fleet simulate: many reference cars in one process, each replaying a recorded drive.
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <random>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -24,7 +27,8 @@ struct SimulateOptions {
   std::string fleet;
   int cars = 20;
   std::string prefix = "demo-";
-  std::string drives;
+  std::vector<std::string> drives;  // folders
+  bool once = false;
   double speed = 1;
   std::string copy_shift = "97s";
   std::string length;
@@ -52,8 +56,12 @@ class Simulation {
 
   Result<void> Run() {
     const Folder folder(context_.data);
-    LK_TRY(drives_, fleet::LoadDrives(options_.drives));
-    LK_TRY(const Duration shift, ParseDuration(options_.copy_shift));
+    for (const std::string& folder_of_drives : options_.drives) {
+      LK_TRY(std::vector<fleet::Drive> drives, fleet::LoadDrives(folder_of_drives));
+      std::move(drives.begin(), drives.end(), std::back_inserter(drives_));
+    }
+    LK_TRY(const Duration copy_shift, ParseDuration(options_.copy_shift));
+    const Duration shift = options_.once ? Duration(0) : copy_shift;
     std::optional<Duration> length;
     if (!options_.length.empty()) {
       LK_TRY(length, ParseDuration(options_.length));
@@ -81,12 +89,35 @@ class Simulation {
     const fleet::Drive& drive = drives_[index % drives_.size()];
     const int copy = static_cast<int>(index / drives_.size());
     const Now now = ReadClocks();
-    fleet::Replay replay(drive, {options_.speed, fleet::AtEnd::kLoop, copy, shift * copy}, now);
+    const fleet::AtEnd at_end = options_.once ? fleet::AtEnd::kStop : fleet::AtEnd::kLoop;
+    fleet::Replay replay(drive, {options_.speed, at_end, copy, shift * copy}, now);
     names_.push_back(name);
-    Event(name, replay.source() + ", " + std::to_string(drive.RefusedCount()) + " values refused",
-          now.wall);
+    SayBegin(name, replay, now.wall);
     cars_.Add(std::move(client), std::move(replay));
     return {};
+  }
+
+  // What a car replays from when on, and what of the drive is refused.
+  void SayBegin(const std::string& car, const fleet::Replay& replay, Timestamp at) const {
+    std::string text =
+        replay.source() + ", " + std::to_string(replay.drive().RefusedCount()) + " values refused";
+    nlohmann::ordered_json refused = nlohmann::ordered_json::array();
+    for (const auto& [key, count] : replay.drive().refused) {
+      const std::string_view reason = fleet::ToText(key.second);
+      refused.push_back({{"signal", key.first}, {"reason", reason}, {"count", count}});
+      text += (refused.size() == 1 ? ": " : ", ") + std::to_string(count) + " of " +
+              std::string(key.first) + " " + std::string(reason);
+    }
+    if (context_.json) {
+      Say(nlohmann::ordered_json{{"at_ms", at.ms},
+                                 {"car", car},
+                                 {"event", text},
+                                 {"drive", replay.drive().name},
+                                 {"refused", refused}}
+              .dump());
+    } else {
+      Event(car, text, at);
+    }
   }
 
   void Event(const std::string& car, const std::string& text, Timestamp at) const {
@@ -121,11 +152,15 @@ void AddFleetSimulate(CLI::App& app, Context& context) {
       ->check(CLI::Range(1, 9999));
   simulate->add_option("--prefix", options->prefix,
                        "Names are the prefix and a number (default demo-)");
-  simulate->add_option("--drives", options->drives, "Folder of recorded drives, used in turn")
+  simulate
+      ->add_option("--drives", options->drives,
+                   "Folder of recorded drives, used in turn; several: one after the other")
       ->required()
       ->check(CLI::ExistingDirectory);
   simulate->add_option("--speed", options->speed, "Replay this many times as fast (default 1)")
       ->check(CLI::Range(0.01, 1000.0));
+  simulate->add_flag("--once", options->once,
+                     "Every drive from its first row to its last: then the car stays as it is");
   simulate->add_option("--offset-copies", options->copy_shift,
                        "The n-th copy of a drive begins n times this far into it (default 97s)");
   simulate->add_option("--for", options->length, "End after this time, for example 30s or 5m");

@@ -25,6 +25,7 @@
 #include "tools/latchkey/missed.h"
 #include "tools/latchkey/rotating_file.h"
 #include "tools/latchkey/show.h"
+#include "tools/latchkey/tap_clocks.h"
 #include "tools/latchkey/tap_filter.h"
 #include "tools/latchkey/tap_show.h"
 #include "tools/mqtt/link.h"
@@ -245,6 +246,7 @@ class Tap {
     if (!wanted_.shared) {  // who shares hears only a part
       missed_.Take(car, topic.group, state->sequence());
     }
+    TellClock(car, topic.group, *state, message.retain);
     Known& known = cars_[car];
     known.motion.Take(topic.group, *state);
     const std::vector<SignalRow> rows = SignalsOf(*state);
@@ -278,6 +280,16 @@ class Tap {
     Put(context_.json ? PresenceJson(car, *presence, message.retain, now)
                       : PresenceText(car, *presence, now));
     return true;
+  }
+
+  void TellClock(const std::string& car, Group group, const v1::StateGroup& state,
+                 Retain retained) {
+    const Now now = ReadClocks();
+    const auto news = clocks_.Take(car, {group, VersionOf(state), retained, now.wall, now.mono});
+    if (news) {
+      Put(context_.json ? ClockNewsJson(car, *news, now.wall)
+                        : ClockNewsText(car, *news, now.wall));
+    }
   }
 
   void Put(const std::string& line) {
@@ -318,6 +330,7 @@ class Tap {
   std::unique_ptr<RotatingFile> file_;  // null: stdout
   CarConditions conditions_;
   std::map<std::string, Known> cars_;
+  TapClocks clocks_;
   Missed missed_;
   uint64_t told_missed_ = 0;
   Instant told_missed_at_;

@@ -6,10 +6,12 @@
 #include <random>
 
 #include <doctest/doctest.h>
+#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "tools/latchkey/missed.h"
 #include "tools/latchkey/rotating_file.h"
+#include "tools/latchkey/tap_clocks.h"
 #include "tools/latchkey/tap_filter.h"
 
 namespace latchkey::cli {
@@ -137,6 +139,37 @@ TEST_CASE("missed: whatever a lossy way drops is counted, if something follows i
   }
   CHECK(missed.messages() == dropped);
   CHECK(missed.cars() == 50);
+}
+
+TapClocks::Heard ClockHeard(uint64_t sequence, int64_t observed_at, int64_t at) {
+  return {Group::kDrive, {observed_at, sequence}, Retain::kNo, Timestamp{at}, Instant{at}};
+}
+
+TEST_CASE("tap clocks: a clock that is ahead and its jump back are told once each, per car") {
+  constexpr int64_t kStart = 1'760'000'000'000;
+  TapClocks clocks(2);
+  CHECK_FALSE(clocks.Take("a", ClockHeard(1, kStart, kStart + 50)));
+  const auto ahead = clocks.Take("a", ClockHeard(2, kStart + 190'000, kStart + 10'000));
+  REQUIRE(ahead);
+  CHECK(ahead->now == ClockState{ClockWord::kAhead, std::chrono::minutes(3)});
+  CHECK(ClockNewsText("f/a", *ahead, Timestamp{kStart}).find("3 min ahead") != std::string::npos);
+  CHECK_FALSE(clocks.Take("a", ClockHeard(3, kStart + 191'000, kStart + 11'000)));
+  CHECK_FALSE(clocks.Take("b", ClockHeard(1, kStart + 11'900, kStart + 12'000)));
+  const auto back = clocks.Take("a", ClockHeard(4, kStart + 20'000, kStart + 20'050));
+  REQUIRE(back);
+  CHECK(back->found.jump == ClockJump::kBack);
+  CHECK(ClockNewsText("f/a", *back, Timestamp{kStart}).find("jumped back by 2 min") !=
+        std::string::npos);
+  const auto json = nlohmann::json::parse(ClockNewsJson("f/a", *back, Timestamp{kStart}));
+  CHECK(json["event"] == "clock");
+  CHECK(json["jump"] == "back");
+  CHECK(json["jump_ms"] == 171'000);
+  // What the broker kept shows a clock that is ahead, and no jump.
+  TapClocks::Heard kept = ClockHeard(5, kStart + 1000, kStart + 30'000);
+  kept.retained = Retain::kYes;
+  CHECK_FALSE(clocks.Take("b", kept));
+  // No more cars than it may: of others nothing is known.
+  CHECK_FALSE(clocks.Take("c", ClockHeard(1, kStart + 190'000, kStart)));
 }
 
 std::string Text(const fs::path& path) {

@@ -366,7 +366,8 @@ void Phone::OnState(CarView& car, const Publish& publish, Group group, Effects& 
     return;
   }
   std::optional<v1::StateGroup>& held = car.groups[static_cast<size_t>(group)];
-  if (held && VersionOf(*state) <= VersionOf(*held)) {
+  const bool hides = held && HidesPlace(group, *state) && state->sequence() > held->sequence();
+  if (held && !hides && VersionOf(*state) <= VersionOf(*held)) {
     return;  // a repeat, or late
   }
   held = std::move(*state);

@@ -22,9 +22,11 @@ void Try(std::string_view input) {
     } else if (verdict.allowed()) {
       const TopicRule& rule = RuleOf(topic->kind);
       Require(rule.retained == (retain == Retain::kYes), "what passes is retained as it must be");
-      Require(!payload.empty() && payload.size() <= rule.payload_bytes_max,
+      Require(payload.size() <= rule.payload_bytes_max,
               "what passes has a size its topic may have");
-      Require(topic->kind != TopicKind::kPresence, "nobody but the broker says presence");
+      Require(!payload.empty() || rule.retained, "only what is retained can be emptied");
+      Require(payload.empty() || topic->kind != TopicKind::kPresence,
+              "nobody but the broker says presence");
     }
   }
 }

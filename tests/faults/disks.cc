@@ -187,9 +187,8 @@ std::string FlipBits(World& world) {
     fs::copy(world.store(), kept, fs::copy_options::recursive);
     const std::string place = FlipOneBit(world.store(), world.random());
     const size_t log_before = world.BridgeLog().size();
-    if (world.TryBridge()) {
+    if (world.TryBridgeAlone()) {
       ++started;
-      world.bridge().Kill();
     } else {
       ++refused;
       const std::string said = world.BridgeLog().substr(log_before);

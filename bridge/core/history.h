@@ -12,9 +12,8 @@
 // A sample is kept for `history_keep` and at most a day longer. Kept is what is newest when it
 // arrives: a message older than one that was stored before it leaves no sample, as it leaves no
 // state. A crash of the bridge loses what came in the last kHistoryFlush, or since the sample
-// before where less than one in that time is kept; and, like all that is due, writing waits while
-// the broker does not take what the bridge has to say (RunnerLimits::backlog_max). A location or an
-// area without a signal is what a car says in privacy mode: its history is then erased whole.
+// before where less than one in that time is kept. A location or an area without a signal is what a
+// car says in privacy mode: its history is then erased whole.
 //
 // Memory: 150 bytes a car; of one that spoke within kHistorySpan, also an open chunk per group
 // (history_chunk.h): near 4 KB when it is parked, at most 40 KB.

@@ -178,11 +178,11 @@ class World {
 
   std::mt19937_64 random_;
   std::ostream* trace_;
-  bool clock_jumps_;                         // in half of the seeds
-  Timestamp wall_ = bridge::kStoryStart;     // true time; cars and phones know it
-  Duration wall_off_{0};                     // error of the bridge's clock
-  Instant mono_{0};                          // the bridge's
-  Now decided_at_{bridge::kStoryStart, {}};  // by the bridge's clocks, when its turn began
+  bool clock_jumps_;                            // in half of the seeds
+  Timestamp wall_ = bridge::kStoryStart;        // true time; cars and phones know it
+  Duration wall_off_{0};                        // error of the bridge's clock
+  Instant mono_{0};                             // the bridge's
+  Timestamp decided_at_ = bridge::kStoryStart;  // by the bridge's clock, when its turn began
   Awaits awaits_;
   SimStore store_{awaits_};
   Invariants invariants_;

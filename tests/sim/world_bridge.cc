@@ -74,7 +74,7 @@ World::World(uint64_t seed, std::ostream* trace)
       gateway_(std::make_unique<Gateway>(*this)) {
   UseSignatures(seed % kRealEvery == 0 ? Signatures::kReal : Signatures::kStandIn);
   store_.watch = [this](std::span<const storage::Change> changes, bool durable) {
-    invariants_.Committed(changes, durable, {decided_at_.wall, mono_});
+    invariants_.Committed(changes, durable, {decided_at_, mono_});
   };
   store_.recovered = [this] { invariants_.Restarted(); };
   store_.limbo_stays = [this] { return Chance(50); };
@@ -158,9 +158,8 @@ void World::Turn() {
   if (!calm_ && Pick(kDiesOnceIn) == 0) {
     awaits_.DieAt(Pick(Chance(70) ? 10 : 40));
   }
-  decided_at_ = BridgeNow();
+  decided_at_ = BridgeNow().wall;
   const uint64_t failures = store_.failures;
-  const bool ticks = line_->backlog() <= kBacklogMax;  // else what is due waits for the broker
   try {
     runner_->Turn(Duration(0));
   } catch (const Died&) {
@@ -170,8 +169,8 @@ void World::Turn() {
   awaits_.Never();
   if (failures != store_.failures || !runner_->status().store_error.empty()) {
     invariants_.history().Lost();
-  } else if (ticks) {
-    invariants_.history().Turned(decided_at_);  // what passed since, the next turn sees
+  } else {
+    invariants_.history().Turned({decided_at_, mono_});
   }
   while (!taken_.empty() && intake_->WaitFinished(taken_.front().ticket, Duration(0))) {
     Given(taken_.front().publish, Stage::kDealtWith);
@@ -271,7 +270,7 @@ void World::Says(const Publish& publish) {
   Trace("bridge says", publish);
   if (KindOf(publish)) {
     const CarRef ref = bridge::RefOf(std::string(ParseTopic(publish.topic)->car));
-    invariants_.Published(publish, {decided_at_.wall, wall_, mono_, BehindOn(ref), !clock_jumps_});
+    invariants_.Published(publish, {decided_at_, wall_, mono_, BehindOn(ref), !clock_jumps_});
   } else {
     invariants_.Told(publish);
   }
@@ -286,7 +285,7 @@ void World::Sends(const bridge::SendSms& sms) {
     Trace("bridge sends SMS " + std::to_string(sms.id) + " to " + sms.ref.ToText() + " of " +
           std::to_string(sms.bytes.size()) + " bytes");
   }
-  invariants_.Sent(sms, {decided_at_.wall, wall_, mono_, false, !clock_jumps_});
+  invariants_.Sent(sms, {decided_at_, wall_, mono_, false, !clock_jumps_});
   sms_.push_back({sms});
 }
 

@@ -171,9 +171,13 @@ void Runner::StepAll(const std::vector<Input>& inputs) {
 void Runner::TickIfDue() {
   const std::optional<Instant> deadline = core_->NextDeadline();
   const Now now = parts_.clock();
-  if (deadline && *deadline <= now.mono &&
-      parts_.publisher.backlog() <= runner_limits_.backlog_max) {
+  if (!deadline || *deadline > now.mono) {
+    return;
+  }
+  if (parts_.publisher.backlog() <= runner_limits_.backlog_max) {
     core_->Step(Tick{}, now, effects_);
+  } else {
+    core_->WriteHistory(now, effects_);
   }
 }
 

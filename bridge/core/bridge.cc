@@ -342,6 +342,10 @@ void Bridge::Close(const Now& now, Effects& out) {
   impl_->history.Close(now, out);
 }
 
+void Bridge::WriteHistory(const Now& now, Effects& out) {
+  impl_->history.Passes(now, out);
+}
+
 std::optional<Instant> Bridge::NextDeadline() const {
   std::optional<Instant> next = impl_->reconcile_at;
   for (const std::optional<Instant>& due :

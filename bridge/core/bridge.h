@@ -128,6 +128,9 @@ class Bridge {
   // with REASON_STORE_UNAVAILABLE. What else it says rests on nothing. `out`: what it does at once.
   void StoreFails(const Bridge& before, const Now& now, Effects& out);
   void Step(const Input& input, const Now& now, Effects& out);
+  // Of what is due only the writing of history: it waits for no broker that takes nothing. Gives
+  // Writes alone.
+  void WriteHistory(const Now& now, Effects& out);
   // Before the process ends: writes what is only in memory and need not be lost.
   void Close(const Now& now, Effects& out);
   // When to call Step(Tick{}) if nothing else happens. Monotonic.

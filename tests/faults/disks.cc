@@ -103,9 +103,11 @@ std::string SlowSync(World& world) {
   return std::to_string(world.shim().faults) + " syncs of 50 ms to 3 s";
 }
 
-// `lies`: the disk says that it has synced and has not.
+// `lies`: the disk says that it has synced and has not. The bridge may then find its store damaged
+// and refuse it; somebody moves it away.
 std::string CutPowerOf(World& world, bool lies) {
   int cuts = 0;
+  int refused = 0;
   uint64_t lost = 0;
   world.shim().sync_lies = lies ? 1 : 0;
   while (!world.load().AllSent()) {
@@ -119,12 +121,22 @@ std::string CutPowerOf(World& world, bool lies) {
     world.shim().crash_point = static_cast<int32_t>(CrashPoint::kNone);
     lost += world.CutPower();
     ++cuts;
-    world.StartBridge();
+    if (!lies) {
+      world.StartBridge();
+    } else if (!world.TryBridge()) {
+      Expect(world.BridgeLog().find("is damaged") != std::string::npos ||
+                 world.BridgeLog().find("does not open") != std::string::npos,
+             "the bridge does not start and does not say that its store is damaged");
+      ++refused;
+      std::filesystem::remove_all(world.store());
+      world.StartBridge();
+    }
   }
   Expect(cuts >= 3 && lost > 0,
          "only " + std::to_string(cuts) + " cuts with " + std::to_string(lost) + " bytes lost");
   return std::to_string(cuts) + " power cuts, " + std::to_string(lost) +
-         " unsynced bytes of logs lost, torn or changed";
+         " unsynced bytes of logs lost, torn or changed" +
+         (lies ? ", " + std::to_string(refused) + " starts refused" : "");
 }
 
 std::string CutPower(World& world) {
@@ -175,9 +187,8 @@ std::string FlipBits(World& world) {
     fs::copy(world.store(), kept, fs::copy_options::recursive);
     const std::string place = FlipOneBit(world.store(), world.random());
     const size_t log_before = world.BridgeLog().size();
-    if (world.TryBridge()) {
+    if (world.TryBridgeAlone()) {
       ++started;
-      world.bridge().Kill();
     } else {
       ++refused;
       const std::string said = world.BridgeLog().substr(log_before);

@@ -2,6 +2,7 @@
 #include "tests/faults/world.h"
 
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -172,6 +173,19 @@ bool World::TryBridge() {
   const bool serves = Eventually(
       [&] { return !bridge_->Running() || HttpGet(cell_.http_port(), "/readyz").status == 200; });
   return serves && bridge_->Running();
+}
+
+bool World::TryBridgeAlone() {
+  broker_->Signal(SIGSTOP);
+  bridge_.reset();
+  bridge_ = std::make_unique<Process>(BridgeCommand(), cell_.path() / "test" / "bridge.log");
+  // It answers once its store is open, with 503 as long as it has no broker.
+  Eventually(
+      [&] { return !bridge_->Running() || HttpGet(cell_.http_port(), "/readyz").status != 0; });
+  const bool starts = bridge_->Running();
+  bridge_->Kill();
+  broker_->Signal(SIGCONT);
+  return starts;
 }
 
 void World::StartBridge() {

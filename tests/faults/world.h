@@ -66,6 +66,9 @@ class World {
   void StartBridge();
   // As StartBridge; false: it ended instead of serving.
   bool TryBridge();
+  // Whether the bridge starts with the store as it is. The broker is silent meanwhile, so that it
+  // promises nothing; it is killed afterwards.
+  bool TryBridgeAlone();
   void StartCars();
   // Waits until the bridge is connected to the broker, or for some seconds.
   void AwaitReady() const;

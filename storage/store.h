@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "proto/result.h"
+#include "storage/migration.h"
 #include "storage/records.h"
 
 namespace latchkey::storage {
@@ -53,10 +54,47 @@ class Store {
   virtual Result<void> Sync() = 0;
   virtual std::unique_ptr<Reader> Snapshot() const = 0;
 
+  // --- Migrations (storage/migration.h). An engine without them has the defaults.
+
+  // How it stands; from any thread.
+  virtual MigrationStatus Migration() const { return {}; }
+
+  // What may be migrated next, with its size; nullopt: the newest shape is in force. Any thread.
+  virtual Result<std::optional<MigrationPlan>> PlanMigration() const { return std::nullopt; }
+
+  // Carries out an order but kVerify (see Compare), durably. Writer's thread. Errors: the order is
+  // not allowed now (MayMigrate), REASON_STORE_UNAVAILABLE with the room that is needed.
+  virtual Result<void> Migrate(MigrationOrder /*order*/, Timestamp /*now*/) {
+    return NoMigrations();
+  }
+
+  // Sweeps at most `rows_max` rows more, with the cursor in the same batch. Writer's thread. True:
+  // there is more. Error REASON_STORE_UNAVAILABLE: too little room or a write that failed; it is
+  // in `waits_for` then and the next call tries again. Does nothing outside kBackfill or paused.
+  virtual Result<bool> Sweep(uint64_t /*rows_max*/, Timestamp /*now*/) { return false; }
+
+  // Compares all records of both shapes on one snapshot; any thread, beside the writer; ends early
+  // with an error when `go_on` says false (called often; `compared` so far).
+  virtual Result<Comparison> Compare(
+      const std::function<bool(uint64_t compared)>& /*go_on*/) const {
+    return NoMigrations();
+  }
+
+  // Keeps what Compare found: kVerified or kDiffers, or after the cut-over only the counts.
+  // Writer's thread. A comparison of a migration that is over is refused.
+  virtual Result<void> Compared(const Comparison& /*comparison*/, Timestamp /*now*/) {
+    return NoMigrations();
+  }
+
   // Rewrites what is kept, so that nothing is left of what was erased or replaced before. Takes
   // long and as much room again as the store has. From any thread, beside the writer; an engine
   // that keeps nothing of the past has nothing to do. Error REASON_STORE_UNAVAILABLE.
   virtual Result<void> Scrub() const { return {}; }
+
+ private:
+  static tl::unexpected<Error> NoMigrations() {
+    return Fail(v1::REASON_NOT_ALLOWED, "this store has no migrations");
+  }
 };
 
 }  // namespace latchkey::storage

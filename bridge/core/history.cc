@@ -349,7 +349,7 @@ bool History::Imported(const CarRef& ref, Group group, const std::vector<v1::Sta
     chunk.reset();
   };
   for (const v1::StateGroup& state : states) {
-    if (IsPlace(group) && IsHidden(state)) {
+    if (HidesPlace(group, state)) {
       chunk.reset();
       Hide(ref, car, group, out);
       continue;

@@ -474,6 +474,13 @@ RocksDbFigures RocksDbStore::Figures() const {
   return opened == nullptr ? RocksDbFigures{} : FiguresOf(*opened->database, opened->families);
 }
 
+Result<void> RocksDbStore::With(
+    const std::function<Result<void>(rocksdb::DB& database)>& use) const {
+  const std::shared_ptr<const Opened> opened = impl_->Share();
+  return opened == nullptr ? Unavailable("the store is being opened again: try again")
+                           : use(*opened->database);
+}
+
 std::unique_ptr<Reader> RocksDbStore::Snapshot() const {
   std::shared_ptr<const Opened> opened = impl_->Share();
   if (opened == nullptr) {

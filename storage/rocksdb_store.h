@@ -13,6 +13,10 @@
 
 #include "storage/store.h"
 
+namespace rocksdb {
+class DB;
+}  // namespace rocksdb
+
 namespace latchkey::storage {
 
 struct RocksDbOptions {
@@ -55,6 +59,10 @@ class RocksDbStore final : public Store {
   Result<void> Scrub() const override;
   // From any thread. All 0 while the store is being opened again.
   RocksDbFigures Figures() const;
+  // Gives `use` the open database, for rocksdb_backup.h; from any thread. While it runs, a store
+  // that has failed is not opened again: it ends soon then. Errors: REASON_STORE_UNAVAILABLE when
+  // the store is being opened again, and those of `use`.
+  Result<void> With(const std::function<Result<void>(rocksdb::DB& database)>& use) const;
 
  private:
   struct Impl;

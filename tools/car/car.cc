@@ -49,6 +49,7 @@ Car::Car(Options options, PrivateKey key, Memory memory)
       unsaid_.push_back(command);
     }
   }
+  TellAgain(memory_.time_floor);
   StandInvitation();
   ReadSchedules();
   for (GroupClock& group : groups_) {
@@ -88,6 +89,7 @@ void Car::On(const Start& /*input*/, Effects& out) {
 }
 
 void Car::On(const Connected& /*input*/, Effects& out) {
+  TellAgain(time_);  // also when nobody said that the one before broke
   const std::string base = "lk/1/" + options_.ref.ToText();
   telling_.clear();
   out.push_back(Note{"connected"});
@@ -129,6 +131,7 @@ void Car::On(const Subscribed& input, Effects& out) {
 
 void Car::On(const Disconnected& input, Effects& out) {
   out.push_back(Note{"offline: " + input.text});
+  TellAgain(time_);
   subscribed_ = false;
   connecting_ = false;
   Retry(input.random, out);

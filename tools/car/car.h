@@ -260,6 +260,7 @@ class Car {
   void TakeBack(const Command& cancel, Effects& out);
   void RepeatTarget(const Command& command, Effects& out);
   void SendReceipt(const Remembered& command, Effects& out);
+  void TellAgain(Timestamp broke_at);
   void SayUnsaid(Effects& out);
   void SayUntold(Effects& out);
   Remembered* FindRemembered(const KeyId& key, const CommandId& id);

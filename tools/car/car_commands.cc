@@ -335,14 +335,18 @@ void Car::On(const Published& input, Effects& out) {
   }
 }
 
-// And again what was said just before the connection broke: the broker may have lost its memory
-// with it, and once a command has expired nobody can ask for its outcome any more.
-void Car::SayUnsaid(Effects& out) {
+// What was said in the minute before a connection broke counts as not told: the broker may have
+// lost its memory with it before anybody had read it, and once a command has expired nobody can ask
+// for its outcome any more.
+void Car::TellAgain(Timestamp broke_at) {
   for (Remembered& command : memory_.commands) {
-    if (IsFinal(command.state) && time_ - command.at < kSaidAgainFor) {
+    if (IsFinal(command.state) && broke_at - command.at < kSaidAgainFor) {
       command.told = false;
     }
   }
+}
+
+void Car::SayUnsaid(Effects& out) {
   for (const Remembered& command : std::exchange(unsaid_, {})) {
     SendReceipt(command, out);
   }

@@ -76,6 +76,23 @@ TEST_CASE("car: what was said in the minute before the connection broke is said 
   CHECK(s.Heard().find("DONE") == std::string::npos);
 }
 
+TEST_CASE("car: and however long it was away then, or switched off") {
+  for (const bool switched_off : {false, true}) {
+    Story s;
+    s.Arrives(s.Seals(Flash(), 'a', kSecond * 10));
+    s.Arrives(s.Seals(Lock(), 'b'));  // with the next memory the flash counts as told
+    s.Gives(Disconnected{"test", 0});
+    s.Heard();
+    s.Passes(std::chrono::hours(3));
+    if (switched_off) {
+      s.Boots();
+    } else {
+      s.Connects();
+    }
+    CHECK(s.Told("DONE") == 2);
+  }
+}
+
 TEST_CASE("car: an outcome is told in each connection until the broker has it, however late") {
   Story s;
   s.broker_answer_ = std::nullopt;  // half-open: what is sent does not arrive

@@ -5,10 +5,22 @@
 #include <string>
 #include <vector>
 
-#include "tests/faults/judge.h"
-#include "tests/faults/world.h"
+#include "tests/load/judge.h"
+#include "tests/load/world.h"
 
 namespace latchkey::faults {
+
+using load::CarFolder;
+using load::Clock;
+using load::CrashPoint;
+using load::Disk;
+using load::Expect;
+using load::Path;
+using load::Proxy;
+using load::Surprise;
+using load::Tally;
+using load::World;
+using load::WorldOptions;
 
 struct Fault {
   std::string name;

@@ -7,11 +7,13 @@
 #include <vector>
 
 #include "storage/rocksdb_store.h"
-#include "tests/faults/world.h"
+#include "tests/load/world.h"
 
 namespace latchkey::faults {
 
 namespace {
+
+using load::Expect;
 
 namespace fs = std::filesystem;
 

@@ -271,7 +271,8 @@ void OnAssert(const doctest::AssertData& assert) {
 
 int Main(const std::vector<std::string>& arguments) {
   if (arguments.size() == 5 && arguments[0] == "--cars") {
-    return RunCars({arguments[1], arguments[2], std::stoi(arguments[3]), std::stoul(arguments[4])});
+    return load::RunCars(
+        {arguments[1], arguments[2], std::stoi(arguments[3]), std::stoul(arguments[4])});
   }
   std::vector<Fault> all = AllFaults();
   if (arguments.size() == 5 && arguments[0] == "--row") {

@@ -133,9 +133,11 @@ bool Eventually(const std::function<bool()>& condition, std::chrono::millisecond
   return true;
 }
 
-HttpAnswer HttpGet(int port, const std::string& path) {
+namespace {
+
+HttpAnswer HttpAsk(int port, const std::string& request, int seconds) {
   const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const timeval patience{5, 0};
+  const timeval patience{seconds, 0};
   ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -143,8 +145,6 @@ HttpAnswer HttpGet(int port, const std::string& path) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   std::string bytes;
   if (::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) {
-    const std::string request =
-        "GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n";
     ::send(socket, request.data(), request.size(), MSG_NOSIGNAL);
     char block[8192];
     for (ssize_t count = 0; (count = ::recv(socket, block, sizeof block, 0)) > 0;) {
@@ -157,6 +157,23 @@ HttpAnswer HttpGet(int port, const std::string& path) {
     return {};
   }
   return {std::atoi(bytes.c_str() + 9), bytes.substr(body + 4)};
+}
+
+constexpr const char* kHttpHeaders = " HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n";
+
+}  // namespace
+
+HttpAnswer HttpGet(int port, const std::string& path) {
+  return HttpAsk(port, "GET " + path + kHttpHeaders + "\r\n", 5);
+}
+
+HttpAnswer HttpPost(int port, const std::string& path, const std::string& body,
+                    const std::string& authorization) {
+  return HttpAsk(port,
+                 "POST " + path + kHttpHeaders + "Authorization: " + authorization +
+                     "\r\nContent-Type: application/json\r\nContent-Length: " +
+                     std::to_string(body.size()) + "\r\n\r\n" + body,
+                 30);
 }
 
 std::string ReadAll(const std::filesystem::path& path) {

@@ -81,6 +81,9 @@ struct HttpAnswer {
 };
 
 HttpAnswer HttpGet(int port, const std::string& path);
+// JSON, with this Authorization header.
+HttpAnswer HttpPost(int port, const std::string& path, const std::string& body,
+                    const std::string& authorization);
 
 std::string ReadAll(const std::filesystem::path& path);
 // How many lines of `text` contain `part`.

@@ -1,5 +1,5 @@
-// A cell of one row: broker, bridge with the shim, and cars as real processes that a fault may
-// kill, stop and start again; and the disk the bridge's store is on.
+// A cell under load: broker, bridge and cars as real processes that a test may kill, stop and start
+// again; and the disk the bridge's store is on.
 #pragma once
 
 #include <filesystem>
@@ -8,16 +8,16 @@
 #include <string>
 #include <vector>
 
-#include "tests/faults/cars.h"
-#include "tests/faults/load.h"
-#include "tests/faults/shared.h"
+#include "tests/load/cars.h"
+#include "tests/load/load.h"
+#include "tests/load/shared.h"
 #include "tests/support/cell.h"
 #include "tests/support/process.h"
 #include "tests/support/proxy.h"
 
-namespace latchkey::faults {
+namespace latchkey::load {
 
-// Something is not as the row needs it; what() says what.
+// Something is not as the test needs it; what() says what.
 class Surprise : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -27,11 +27,14 @@ void Expect(bool holds, const std::string& otherwise);
 
 enum class Disk : uint8_t {
   kPlain,
-  kOwn,  // a file system of its own for the store: kDiskMb of memory
+  kOwn,  // a file system of its own for the store: `disk_mb` of memory
 };
 
-// Of a disk of its own. The store refuses to write below 256 MB.
+// Of a disk of its own, when nothing else is asked for. The store refuses to write below 256 MB.
 inline constexpr int kDiskMb = 400;
+
+// Whether the bridge runs with the shim (shim.cc), which costs it a little at each write.
+enum class Preload : uint8_t { kShim, kNone };
 
 enum class Path : uint8_t { kDirect, kProxy };  // of the cars to the broker
 
@@ -40,6 +43,9 @@ enum class Clock : uint8_t { kTrue, kFaked };
 struct WorldOptions {
   LoadOptions load;
   Disk disk = Disk::kPlain;
+  int disk_mb = kDiskMb;  // of a disk of its own
+  Preload preload = Preload::kShim;
+  uint64_t seed = 0;  // of all chances of the world; 0: each time other ones
   Path path = Path::kDirect;
   Clock bridge_clock = Clock::kTrue;
   Clock cars_clock = Clock::kTrue;
@@ -58,7 +64,7 @@ class World {
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
-  // All, and waits until the bridge knows every car.
+  // All, and waits until the bridge knows every car of the load.
   void StartAll();
 
   // Starts again what has ended; waits until it serves.
@@ -145,4 +151,4 @@ class World {
   std::unique_ptr<Load> load_;
 };
 
-}  // namespace latchkey::faults
+}  // namespace latchkey::load

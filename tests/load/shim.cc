@@ -14,13 +14,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/faults/shared.h"
+#include "tests/load/shared.h"
 
 namespace {
 
-using latchkey::faults::CrashPoint;
-using latchkey::faults::Shared;
-using latchkey::faults::ShimControl;
+using latchkey::load::CrashPoint;
+using latchkey::load::Shared;
+using latchkey::load::ShimControl;
 
 constexpr long kNanosecondsPerMs = 1'000'000;
 constexpr int kMsPerSecond = 1000;

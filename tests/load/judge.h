@@ -1,4 +1,4 @@
-// What became of all commands of a row, from the outside: what the phones were told, what the cars
+// What became of all commands of a load, from the outside: what the phones were told, what the cars
 // did, and for what nobody told, what the bridge says when it is asked.
 #pragma once
 
@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "tests/faults/world.h"
+#include "tests/load/world.h"
 
-namespace latchkey::faults {
+namespace latchkey::load {
 
 // Counts of commands.
 struct Tally {
@@ -39,4 +39,4 @@ struct Tally {
 // not null, a line for each command.
 Tally Judge(World& world, std::ostream* stories);
 
-}  // namespace latchkey::faults
+}  // namespace latchkey::load

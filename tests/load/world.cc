@@ -1,5 +1,5 @@
 // See world.h.
-#include "tests/faults/world.h"
+#include "tests/load/world.h"
 
 #include <chrono>
 #include <csignal>
@@ -9,7 +9,6 @@
 #include <thread>
 
 #include <fcntl.h>
-#include <nlohmann/json.hpp>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -18,7 +17,7 @@
 #include "tools/ca/ca.h"
 #include "tools/car/memory.h"
 
-namespace latchkey::faults {
+namespace latchkey::load {
 
 namespace {
 
@@ -29,7 +28,7 @@ using testing::Process;
 
 constexpr const char* kBroker = "/usr/sbin/mosquitto";
 constexpr const char* kBridge = LK_BINARY_DIR "/bin/latchkey-bridge";
-constexpr const char* kShim = LK_BINARY_DIR "/tests/faults/fault_shim.so";
+constexpr const char* kShim = LK_BINARY_DIR "/tests/load/fault_shim.so";
 constexpr const char* kFakeTime = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 constexpr uint64_t kMb = uint64_t{1} << 20;
 
@@ -68,7 +67,7 @@ void Expect(bool holds, const std::string& otherwise) {
 
 World::World(const WorldOptions& options)
     : options_(options),
-      random_(static_cast<uint64_t>(TrueTime().ms)),
+      random_(options.seed != 0 ? options.seed : static_cast<uint64_t>(TrueTime().ms)),
       shim_(cell_.path() / "shim"),
       control_(cell_.path() / "control") {
   LiftRates(cell_.path() / "broker" / "mosquitto.conf");
@@ -132,22 +131,27 @@ void World::MakeCars(const std::vector<PrivateKey>& phones) {
 
 void World::MountDisk() {
   std::filesystem::create_directories(store());
-  const std::string size = "mode=0700,size=" + std::to_string(kDiskMb) + "m";
+  const std::string size = "mode=0700,size=" + std::to_string(options_.disk_mb) + "m";
   mounted_ = ::mount("tmpfs", store().c_str(), "tmpfs", 0, size.c_str()) == 0;
   Expect(mounted_,
          "cannot mount a disk of its own: SKIPPED needs LATCHKEY_FAULTS_NO_MOUNT=1, else be root");
 }
 
 std::vector<std::string> World::BridgeCommand() const {
-  std::vector<std::string> command = {"/usr/bin/env",
-                                      "LATCHKEY_SHIM=" + (cell_.path() / "shim").string()};
-  std::string preload = std::string("LD_PRELOAD=") + kShim;
+  std::vector<std::string> command = {"/usr/bin/env"};
+  std::string preload;
+  if (options_.preload == Preload::kShim) {
+    command.push_back("LATCHKEY_SHIM=" + (cell_.path() / "shim").string());
+    preload = kShim;
+  }
   if (options_.bridge_clock == Clock::kFaked) {
-    preload += std::string(":") + kFakeTime;
+    preload += (preload.empty() ? "" : ":") + std::string(kFakeTime);
     const auto faked = FakedBy(cell_.path() / "bridge.clock");
     command.insert(command.end(), faked.begin(), faked.end());
   }
-  command.push_back(preload);
+  if (!preload.empty()) {
+    command.push_back("LD_PRELOAD=" + preload);
+  }
   command.push_back(kBridge);
   command.push_back("--config");
   command.push_back((cell_.path() / "bridge" / "latchkey.toml").string());
@@ -219,17 +223,21 @@ void World::StartAll() {
   StartBroker();
   StartBridge();
   StartCars();
-  const bool known = Eventually([&] {
+  size_t known = 0;
+  const bool all = Eventually([&] {
     size_t online = 0;
     for (size_t i = 0; i < options_.load.cars; ++i) {
       online += control_->online.at(i);
     }
-    const auto page = nlohmann::json::parse(HttpGet(cell_.http_port(), "/v1/cars?limit=1000").body,
-                                            nullptr, false);
-    return online == options_.load.cars && page.is_object() && page.contains("cars") &&
-           page["cars"].size() == options_.load.cars;
+    for (; online == options_.load.cars && known < online; ++known) {
+      const std::string path = "/v1/cars/demo/" + CarOf(known).car.str();
+      if (HttpGet(cell_.http_port(), path).status != 200) {
+        return false;
+      }
+    }
+    return online == options_.load.cars;
   });
-  Expect(known, "the bridge does not know all cars in time");
+  Expect(all, "the bridge does not know all cars in time");
 }
 
 void World::Pass(int ms) {
@@ -343,4 +351,4 @@ void World::PrintLogs() const {
   }
 }
 
-}  // namespace latchkey::faults
+}  // namespace latchkey::load

@@ -1,14 +1,14 @@
 // See load.h.
-#include "tests/faults/load.h"
+#include "tests/load/load.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "proto/token.h"
 #include "proto/topic.h"
-#include "tests/faults/cars.h"
+#include "tests/load/cars.h"
 
-namespace latchkey::faults {
+namespace latchkey::load {
 
 namespace {
 
@@ -22,7 +22,7 @@ constexpr size_t kOpenAtCarMax = 60;
 // slow load, and not one that drowns it.
 constexpr std::array<size_t, 2> kUnheardMax = {150, 500};
 constexpr int64_t kNapMs = 3000;
-constexpr int64_t kLifetimeMinMs = 3000;
+constexpr Duration kGoneSpan = std::chrono::seconds(3);
 
 Now Clocks() {
   const auto mono = std::chrono::steady_clock::now().time_since_epoch();
@@ -190,9 +190,12 @@ void Load::SendOne(const Now& now) {
     }
     ++unheard_.at(asleep ? 1 : 0);
     const bool gone = HabitOf(car) == Habit::kGone;
-    const int64_t span = gone ? 3000 : options_.lifetime_max.count() - kLifetimeMinMs;
-    const Duration lifetime(kLifetimeMinMs +
-                            static_cast<int64_t>(random_() % static_cast<uint64_t>(span)));
+    const Duration span = gone ? kGoneSpan : options_.lifetime_max - options_.lifetime_min;
+    const v1::Command action = Action();
+    const Duration lifetime = std::min(
+        options_.lifetime_min +
+            Duration(static_cast<int64_t>(random_() % static_cast<uint64_t>(span.count()))),
+        FindAction(action.action_case())->lifetime_max);
     std::string random10(10, '\0');
     for (char& byte : random10) {
       byte = static_cast<char>(random_());
@@ -201,7 +204,7 @@ void Load::SendOne(const Now& now) {
     ++open_of_[phone][car];
     ++open_;
     // Began comes out of this step, and with it the record.
-    Step(phone, Phone::Send{CarOf(car), Action(), lifetime, random10}, now);
+    Step(phone, Phone::Send{CarOf(car), action, lifetime, random10}, now);
     return;
   }
 }
@@ -220,13 +223,18 @@ void Load::Step(size_t client, const Phone::Input& input, const Now& now) {
       while (CarOf(car) != send.ref) {
         ++car;
       }
-      records_[began->id] = {
-          car,   client, now.wall, *began->expires_at, cars_.awake.at(car) == 0, false,
-          false, {},     {}};
+      Record& record = records_[began->id];
+      record.car = car;
+      record.phone = client;
+      record.issued_at = now.wall;
+      record.expires_at = *began->expires_at;
+      record.asleep = cars_.awake.at(car) == 0;
+      record.sent_at = std::chrono::steady_clock::now();
     } else if (const auto* receipt = std::get_if<Phone::Receipt>(&effect);
                receipt && receipt->final) {
       Record& record = records_.at(receipt->outcome.command_id);
       record.end = receipt->outcome;
+      record.ended_at = std::chrono::steady_clock::now();
       Heard(record);
       --open_of_[client][record.car];
       --open_;
@@ -251,7 +259,10 @@ void Load::Hear(const Publish& message) {
   Record& record = found->second;
   Heard(record);
   if (outcome->state == v1::RECEIPT_STATE_HELD) {
-    held_ += record.held ? 0 : 1;
+    if (!record.held) {
+      ++held_;
+      record.held_at = std::chrono::steady_clock::now();
+    }
     record.held = true;
   }
   const bool known =
@@ -295,4 +306,4 @@ void Load::Handle(const tools::LinkEvent& event, const Now& now) {
   }
 }
 
-}  // namespace latchkey::faults
+}  // namespace latchkey::load

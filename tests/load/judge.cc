@@ -1,5 +1,5 @@
 // See judge.h.
-#include "tests/faults/judge.h"
+#include "tests/load/judge.h"
 
 #include <algorithm>
 #include <iostream>
@@ -10,7 +10,7 @@
 
 #include "proto/reason.h"
 
-namespace latchkey::faults {
+namespace latchkey::load {
 
 namespace {
 
@@ -197,4 +197,4 @@ Tally Judge(World& world, std::ostream* stories) {
   return Judgement(world, stories).Say();
 }
 
-}  // namespace latchkey::faults
+}  // namespace latchkey::load

@@ -1,5 +1,5 @@
-// The cars of a row in a process of their own, so that it can be killed and stopped: reference cars
-// on real links, whose acts go into a log that nobody but the judge reads.
+// The cars of the load in a process of their own, so that it can be killed and stopped: reference
+// cars on real links, whose acts go into a log that nobody but the judge reads.
 #pragma once
 
 #include <array>
@@ -12,9 +12,9 @@
 
 #include "proto/time.h"
 #include "proto/types.h"
-#include "tests/faults/shared.h"
+#include "tests/load/shared.h"
 
-namespace latchkey::faults {
+namespace latchkey::load {
 
 // This machine's clock, past anything that is preloaded to change what a process sees of it.
 Timestamp TrueTime();
@@ -32,7 +32,7 @@ CarRef CarOf(size_t number);
 std::filesystem::path CarFolder(const std::filesystem::path& cell, size_t number);
 
 // A car's lasting memory as two slots of a mapped file, written in turn. What is in it when the
-// process is killed is there for the next; a power cut it would not survive, which no row does to
+// process is killed is there for the next; a power cut it would not survive, which no test does to
 // cars. Far cheaper than replacing a file, so that the load reaches the bridge.
 class MemoryFile {
  public:
@@ -67,7 +67,8 @@ struct ActLine {
 // A last line that was not finished is no line.
 std::vector<ActLine> ReadActs(const std::filesystem::path& cell, size_t number);
 
-// `faults --cars ...`: runs until it is killed. Exit code 1: a car's file cannot be written.
+// What the program does when World starts it again with `--cars`: runs until it is killed. Exit
+// code 1: a car's file cannot be written.
 int RunCars(const CarsOptions& options);
 
-}  // namespace latchkey::faults
+}  // namespace latchkey::load

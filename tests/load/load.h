@@ -1,9 +1,10 @@
-// The load of a row: reference phones on real links that send commands to all cars of a cell, and
+// The load: reference phones on real links that send commands to all cars of a cell, and
 // remember of each command all that anybody said of it.
 #pragma once
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -16,11 +17,11 @@
 #include <vector>
 
 #include "proto/receipt.h"
-#include "tests/faults/shared.h"
+#include "tests/load/shared.h"
 #include "tools/mqtt/link.h"
 #include "tools/phone/phone.h"
 
-namespace latchkey::faults {
+namespace latchkey::load {
 
 inline constexpr size_t kPhones = 4;
 
@@ -28,7 +29,9 @@ struct LoadOptions {
   size_t cars = 100;
   size_t commands = 10'000;
   int per_second = 1000;  // at most: no more than the cell answers
-  // Commands to cars that sleep live from 3 s up to this.
+  // Commands live so long, but no longer than their class may; to a car that is gone at most 3 s
+  // more than the least.
+  Duration lifetime_min = std::chrono::seconds(3);
   Duration lifetime_max = std::chrono::seconds(15);
 };
 
@@ -55,6 +58,10 @@ struct Record {
   std::optional<Outcome> end;
   // Final words of bridge and car, the first of each state and source.
   std::vector<Outcome> words;
+  // Of this machine's steady clock: sent, the first HELD heard, the phone's final receipt.
+  std::chrono::steady_clock::time_point sent_at{};
+  std::chrono::steady_clock::time_point held_at{};
+  std::chrono::steady_clock::time_point ended_at{};
 };
 
 using Records = std::unordered_map<CommandId, Record>;
@@ -134,4 +141,4 @@ class Load {
   std::thread thread_;
 };
 
-}  // namespace latchkey::faults
+}  // namespace latchkey::load

@@ -1,4 +1,4 @@
-// Memory that two processes of the suite share: the preloaded shim and the cars read in it what
+// Memory that two processes of a test share: the preloaded shim and the cars read in it what
 // they shall do, and write into it what they did.
 #pragma once
 
@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-namespace latchkey::faults {
+namespace latchkey::load {
 
 // Where a process with the shim ends itself with SIGKILL. "Log" is the store's write-ahead log.
 enum class CrashPoint : int32_t {
@@ -82,4 +82,4 @@ class Shared {
   T* value_ = nullptr;
 };
 
-}  // namespace latchkey::faults
+}  // namespace latchkey::load

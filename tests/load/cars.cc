@@ -1,6 +1,6 @@
 // See cars.h. A car that falls asleep is forgotten whole and wakes from its memory file, as after a
 // reboot.
-#include "tests/faults/cars.h"
+#include "tests/load/cars.h"
 
 #include <cstdio>
 #include <cstring>
@@ -18,14 +18,14 @@
 #include "proto/certificate.h"
 #include "proto/crypto.h"
 #include "proto/topic.h"
-#include "tests/faults/shared.h"
+#include "tests/load/shared.h"
 #include "tests/support/process.h"
 #include "tests/support/wire_fixtures.h"
 #include "tools/car/car.h"
 #include "tools/car/hands.h"
 #include "tools/mqtt/link.h"
 
-namespace latchkey::faults {
+namespace latchkey::load {
 
 namespace {
 
@@ -257,4 +257,4 @@ int RunCars(const CarsOptions& options) {
   }
 }
 
-}  // namespace latchkey::faults
+}  // namespace latchkey::load

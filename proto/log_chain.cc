@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 #include <utility>
 
 #include "proto/crypto.h"
@@ -67,6 +68,36 @@ std::string Line(std::string_view text, size_t bytes_max) {
     text.remove_prefix(std::max<size_t>(length, 1));
   }
   return line;
+}
+
+// Characters of names of any kind.
+bool IsNameCharacter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+         c == '_';
+}
+
+void AddCar(std::string_view fleet_text, std::string_view car_text, std::set<CarRef>& cars) {
+  const std::optional<FleetId> fleet = FleetId::Parse(fleet_text);
+  const std::optional<CarId> car = CarId::Parse(car_text);
+  if (fleet && car) {
+    cars.insert({*fleet, *car});
+  }
+}
+
+// Every slash between two whole names.
+void AddCarsOf(std::string_view text, std::set<CarRef>& cars) {
+  for (size_t slash = text.find('/'); slash != std::string_view::npos;
+       slash = text.find('/', slash + 1)) {
+    size_t begin = slash;
+    while (begin > 0 && IsNameCharacter(text[begin - 1])) {
+      --begin;
+    }
+    size_t end = slash + 1;
+    while (end < text.size() && IsNameCharacter(text[end])) {
+      ++end;
+    }
+    AddCar(text.substr(begin, slash - begin), text.substr(slash + 1, end - slash - 1), cars);
+  }
 }
 
 tl::unexpected<Error> Broken(const LogLink& link, const std::string& what) {
@@ -195,6 +226,14 @@ std::optional<LogHead> ErasedThrough(const v1::LogEntry& entry) {
   return entry.event() == "log" && note.substr(0, kErased.size()) == kErased
              ? ParseLogHead(note.substr(kErased.size()))
              : std::nullopt;
+}
+
+std::vector<CarRef> CarsNamed(const v1::LogEntry& entry) {
+  std::set<CarRef> cars;
+  AddCar(entry.fleet(), entry.car(), cars);
+  AddCarsOf(entry.who(), cars);
+  AddCarsOf(entry.note(), cars);
+  return {cars.begin(), cars.end()};
 }
 
 }  // namespace latchkey

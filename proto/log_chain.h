@@ -7,9 +7,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "latchkey/v1/log.pb.h"
 #include "proto/result.h"
+#include "proto/types.h"
 
 namespace latchkey {
 
@@ -44,6 +46,10 @@ Result<std::string> EraseLogBody(std::string_view record);
 // Does `link` follow `head`? Error REASON_MALFORMED names the sequence where the chain is broken:
 // a gap, a repeat, or another record before it.
 Result<void> CheckFollows(const LogHead& head, const LogLink& link);
+
+// The cars that an entry names, each once, in order: in its fields, and as "fleet/car" standing
+// alone in `who` or `note`. At most as many as its texts have slashes, and one.
+std::vector<CarRef> CarsNamed(const v1::LogEntry& entry);
 
 // A head as text: "17:" and 64 of lower-case hex; and back, nullopt: it is none.
 std::string ToText(const LogHead& head);

@@ -2,52 +2,45 @@
 // Tests and simulations use it; it keeps exactly what an engine on disk would have to keep.
 #pragma once
 
-#include <array>
-#include <atomic>
-#include <map>
-#include <memory>
-#include <optional>
-#include <string>
-#include <vector>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
 
-#include "storage/store.h"
+#include "storage/memory_rows.h"
+#include "storage/migrations.h"
+#include "storage/typed_store.h"
 
 namespace latchkey::storage {
 
+struct MemoryOptions {
+  uint32_t schema = 0;  // that it begins at; 0: the newest
+  Migrations migrations = RealMigrations();
+  std::function<Room()> room;  // empty: there is always room
+};
+
+// What a MemoryStore stands on: made before the store of records.
+struct MemoryGround {
+  MemoryRows memory;
+};
+
 // Not copyable. Thread rule: as Store; Crash and PutRaw from the writer's thread.
-class MemoryStore final : public Store {
+class MemoryStore final : private MemoryGround, public TypedStore {
  public:
-  using Family = std::map<std::string, std::string>;
-  using Families = std::array<Family, kKinds.size()>;
+  MemoryStore() : MemoryStore(MemoryOptions()) {}
 
-  MemoryStore() = default;
-  MemoryStore(const MemoryStore&) = delete;
-  MemoryStore& operator=(const MemoryStore&) = delete;
+  explicit MemoryStore(MemoryOptions options);
 
-  Result<void> Commit(std::span<const Change> changes, Durability durability) override;
-  Result<void> Sync() override;
-  std::unique_ptr<Reader> Snapshot() const override;
+  // The machine loses power: what was not durable is gone, but for the first `kept` writes of it.
+  void Crash(size_t kept = 0);
 
-  // The machine loses power: what was not durable is gone.
-  void Crash();
+  // How many writes are not durable.
+  size_t pending() const { return memory.pending(); }
+
   // Places bytes as a damaged disk could give them back.
   void PutRaw(const KeyValue& raw);
+  void PutRaw(const PutRow& raw);
 
- private:
-  struct Put {
-    Kind kind = Kind::kState;
-    std::string key;
-    std::optional<std::string> value;  // nullopt: erase
-    std::optional<std::string> end;    // erase from `key` up to but without this
-  };
-
-  static void Apply(const Put& put, Families& families);
-  void Take(Put put);
-
-  mutable std::atomic_flag busy_;  // held while live_ is changed or copied
-  Families live_;
-  Families durable_;
-  std::vector<Put> pending_;  // in live_, not yet in durable_
+  const MemoryRows& rows() const { return memory; }
 };
 
 }  // namespace latchkey::storage

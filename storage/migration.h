@@ -2,12 +2,14 @@
 // are written from its begin to its end, a cursor that survives everything sweeps what was there
 // before, a verifier compares both, one write makes the new shape the one that is read, and until
 // `finish` one write takes that back. This is its life as plain code: which order is allowed when,
-// and what comes next. Where the rows are moved is storage/migrator.h.
+// and what to do instead. Where the rows are moved is storage/migrator.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "proto/result.h"
@@ -38,6 +40,8 @@ enum class MigrationOrder : uint8_t {
   kFinish,    // cut over -> none at the new version; what only the old shape needs is dropped
 };
 
+std::string_view MigrationOrderName(MigrationOrder order);  // "start" "cutover" ...
+
 // A record that is not the same in both shapes.
 struct Mismatch {
   std::string key;   // printable
@@ -55,7 +59,9 @@ struct MigrationStatus {
   uint64_t rows_done = 0;      // swept
   uint64_t rows_expected = 0;  // about: what there was to sweep at the start
   uint64_t bytes_written = 0;  // by the sweep
-  uint64_t damaged = 0;  // rows of the old shape that do not decode: left as they are, counted
+  // Rows of the old shape that do not decode, by the sweep, then by the last verification: they are
+  // left as they are, and go with the old shape.
+  uint64_t damaged = 0;
   Timestamp started_at;
   Timestamp phase_at;     // when `phase` was reached
   Timestamp verified_at;  // 0: never
@@ -77,11 +83,18 @@ struct MigrationPlan {
   uint64_t bytes = 0;   // about, of what is swept; as much room is needed again, with a reserve
 };
 
+inline constexpr size_t kMismatchesMax = 100;
+
 // The result of a comparison of one moment.
 struct Comparison {
-  uint64_t compared = 0;
+  // Of which migration; `started_at` tells it from one of the same name before a rollback.
+  uint32_t from = 0;
+  uint32_t to = 0;
+  Timestamp started_at;
+  uint64_t compared = 0;  // records; those that are damaged in the old shape do not count
+  uint64_t damaged = 0;   // in the old shape: there is nothing to compare with
   uint64_t differences = 0;
-  std::vector<Mismatch> mismatches;  // the first 100
+  std::vector<Mismatch> mismatches;  // the first kMismatchesMax
 };
 
 // Whether the order is allowed now, and if not, in words what to do instead. Error

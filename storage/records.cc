@@ -9,50 +9,17 @@
 #include <utility>
 
 #include "storage/bytes.h"
+#include "storage/row_bytes.h"
 
 namespace latchkey::storage {
 
 namespace {
 
-constexpr char kFormat = 1;
 constexpr size_t kLaneBytes = 22;
-constexpr size_t kChecksumBytes = 4;
 constexpr size_t kSequenceBytes = 8;
 constexpr size_t kTimeBytes = 8;
 
-std::string Checksum(Kind kind, std::string_view key, std::string_view body) {
-  std::string header(1, static_cast<char>(kind));
-  PutNumber(header, key.size(), 4);
-  const uint32_t crc = Crc32c(Crc32c(Crc32c(0, header), key), body);
-  std::string out;
-  PutNumber(out, crc, kChecksumBytes);
-  return out;
-}
-
-// The two names and what follows them.
-struct ParsedKey {
-  CarRef ref;
-  std::string_view suffix;
-};
-
-std::optional<ParsedKey> ParseKey(std::string_view key) {
-  const size_t fleet_end = key.find('\0');
-  if (fleet_end == std::string_view::npos) {
-    return std::nullopt;
-  }
-  const size_t car_end = key.find('\0', fleet_end + 1);
-  if (car_end == std::string_view::npos) {
-    return std::nullopt;
-  }
-  const auto fleet = FleetId::Parse(key.substr(0, fleet_end));
-  const auto car = CarId::Parse(key.substr(fleet_end + 1, car_end - fleet_end - 1));
-  if (!fleet || !car) {
-    return std::nullopt;
-  }
-  return ParsedKey{{*fleet, *car}, key.substr(car_end + 1)};
-}
-
-// As ParseKey, with the names that a block's scope leaves out empty; the suffix is its key.
+// As ParseCarKey, with the names that a block's scope leaves out empty; the suffix is its key.
 std::optional<BlockScope> ParseBlockKey(std::string_view key) {
   const size_t fleet_end = key.find('\0');
   const size_t car_end =
@@ -80,49 +47,48 @@ std::string BlockKey(const BlockScope& scope) {
   return key + scope.key.str();
 }
 
-KeyValue Sealed(Kind kind, std::string key, std::string body) {
-  body += Checksum(kind, key, body);
-  return {kind, std::move(key), std::move(body)};
+KeyValue Sealed(Kind kind, std::string key, const std::string& fields) {
+  std::string value = Seal(FamilyOf(kind), key, fields);
+  return {kind, std::move(key), std::move(value)};
 }
 
 KeyValue EncodeState(const StateRecord& record) {
-  std::string body(1, kFormat);
+  std::string body;
   PutTime(body, record.received_at);
   body += record.payload;
-  return Sealed(Kind::kState, KeyPrefix(record.ref) + std::string(ToText(record.group)),
-                std::move(body));
+  return Sealed(Kind::kState, KeyPrefix(record.ref) + std::string(ToText(record.group)), body);
 }
 
 KeyValue EncodeRing(const RingRecord& record) {
-  std::string body(1, kFormat);
+  std::string body;
   PutNumber(body, record.version, 8);
   PutTime(body, record.received_at);
   body += record.payload;
-  return Sealed(Kind::kRing, KeyPrefix(record.ref), std::move(body));
+  return Sealed(Kind::kRing, KeyPrefix(record.ref), body);
 }
 
 KeyValue EncodePresence(const PresenceRecord& record) {
-  std::string body(1, kFormat);
+  std::string body;
   PutTime(body, record.received_at);
   body += record.payload;
-  return Sealed(Kind::kPresence, KeyPrefix(record.ref), std::move(body));
+  return Sealed(Kind::kPresence, KeyPrefix(record.ref), body);
 }
 
 KeyValue EncodeLog(const LogRecord& record) {
-  return Sealed(Kind::kLog, LogKey(record.sequence), std::string(1, kFormat) + record.payload);
+  return Sealed(Kind::kLog, LogKey(record.sequence), record.payload);
 }
 
 KeyValue EncodeWake(const WakeRecord& record) {
-  std::string body(1, kFormat);
+  std::string body;
   PutTime(body, record.day);
   PutNumber(body, record.count, 4);
   PutTime(body, record.last_at);
-  return Sealed(Kind::kWake, KeyPrefix(record.ref), std::move(body));
+  return Sealed(Kind::kWake, KeyPrefix(record.ref), body);
 }
 
 KeyValue EncodeCommand(const CommandRecord& record) {
   LK_ASSERT(record.lane.str().size() == kLaneBytes);
-  std::string body(1, kFormat);
+  std::string body;
   body += record.lane.str();
   PutNumber(body, record.order, 8);
   PutTime(body, record.received_at);
@@ -130,12 +96,12 @@ KeyValue EncodeCommand(const CommandRecord& record) {
   PutNumber(body, static_cast<uint64_t>(record.state), 1);
   PutNumber(body, static_cast<uint64_t>(record.reason), 2);
   body += record.payload;
-  return Sealed(Kind::kCommand, KeyPrefix(record.ref) + record.id.ToBytes(), std::move(body));
+  return Sealed(Kind::kCommand, KeyPrefix(record.ref) + record.id.ToBytes(), body);
 }
 
 KeyValue EncodeBlock(const BlockRecord& record) {
   const Block& block = record.block;
-  std::string body(1, kFormat);
+  std::string body;
   PutTime(body, block.changed_at);
   PutNumber(body, block.lifted ? 1 : 0, 1);
   PutNumber(body, static_cast<uint64_t>(block.cause), 1);
@@ -143,7 +109,7 @@ KeyValue EncodeBlock(const BlockRecord& record) {
   PutNumber(body, command.size(), 1);
   body += command;
   body += block.note;
-  return Sealed(Kind::kBlock, BlockKey(block.scope), std::move(body));
+  return Sealed(Kind::kBlock, BlockKey(block.scope), body);
 }
 
 // Times in keys are from 1970 on, so that their bytes are in their order.
@@ -168,15 +134,14 @@ std::string HistoryPrefix(const CarRef& ref, Group group) {
 
 KeyValue EncodeHistory(const HistoryRecord& record) {
   return Sealed(Kind::kHistory, HistoryPrefix(record.ref, record.group) + TimeKey(record.begins_at),
-                std::string(1, kFormat) + record.payload);
+                record.payload);
 }
 
 KeyValue EncodeSession(const SessionRecord& record) {
-  return Sealed(Kind::kSession, KeyPrefix(record.ref) + TimeKey(record.began_at),
-                std::string(1, kFormat) + record.payload);
+  return Sealed(Kind::kSession, KeyPrefix(record.ref) + TimeKey(record.began_at), record.payload);
 }
 
-std::optional<Record> DecodeHistory(const ParsedKey& key, Cursor& cursor) {
+std::optional<Record> DecodeHistory(const CarKey& key, Cursor& cursor) {
   const size_t group_end = key.suffix.find('\0');
   if (group_end == std::string_view::npos) {
     return std::nullopt;
@@ -189,7 +154,7 @@ std::optional<Record> DecodeHistory(const ParsedKey& key, Cursor& cursor) {
   return HistoryRecord{key.ref, *group, *begins_at, cursor.Rest()};
 }
 
-std::optional<Record> DecodeSession(const ParsedKey& key, Cursor& cursor) {
+std::optional<Record> DecodeSession(const CarKey& key, Cursor& cursor) {
   const std::optional<Timestamp> began_at = ParseTimeKey(key.suffix);
   if (!began_at) {
     return std::nullopt;
@@ -197,7 +162,7 @@ std::optional<Record> DecodeSession(const ParsedKey& key, Cursor& cursor) {
   return SessionRecord{key.ref, *began_at, cursor.Rest()};
 }
 
-std::optional<Record> DecodeState(const ParsedKey& key, Cursor& cursor) {
+std::optional<Record> DecodeState(const CarKey& key, Cursor& cursor) {
   const std::optional<Group> group = ParseGroup(key.suffix);
   if (!group) {
     return std::nullopt;
@@ -210,7 +175,7 @@ std::optional<Record> DecodeState(const ParsedKey& key, Cursor& cursor) {
   return record;
 }
 
-std::optional<Record> DecodeRing(const ParsedKey& key, Cursor& cursor) {
+std::optional<Record> DecodeRing(const CarKey& key, Cursor& cursor) {
   if (!key.suffix.empty()) {
     return std::nullopt;
   }
@@ -222,7 +187,7 @@ std::optional<Record> DecodeRing(const ParsedKey& key, Cursor& cursor) {
   return record;
 }
 
-std::optional<Record> DecodePresence(const ParsedKey& key, Cursor& cursor) {
+std::optional<Record> DecodePresence(const CarKey& key, Cursor& cursor) {
   if (!key.suffix.empty()) {
     return std::nullopt;
   }
@@ -233,7 +198,7 @@ std::optional<Record> DecodePresence(const ParsedKey& key, Cursor& cursor) {
   return record;
 }
 
-std::optional<Record> DecodeWake(const ParsedKey& key, Cursor& cursor) {
+std::optional<Record> DecodeWake(const CarKey& key, Cursor& cursor) {
   if (!key.suffix.empty()) {
     return std::nullopt;
   }
@@ -245,7 +210,7 @@ std::optional<Record> DecodeWake(const ParsedKey& key, Cursor& cursor) {
   return cursor.Rest().empty() ? std::optional<Record>(record) : std::nullopt;
 }
 
-std::optional<Record> DecodeCommand(const ParsedKey& key, Cursor& cursor) {
+std::optional<Record> DecodeCommand(const CarKey& key, Cursor& cursor) {
   const std::optional<CommandId> id = CommandId::FromBytes(key.suffix);
   const std::optional<KeyId> lane = KeyId::Parse(cursor.Take(kLaneBytes));
   if (!id || !lane) {
@@ -301,7 +266,7 @@ bool IsKeyOf(Kind kind, std::string_view key) {
     case Kind::kWake:
     case Kind::kHistory:
     case Kind::kSession:
-      return ParseKey(key).has_value();
+      return ParseCarKey(key).has_value();
     case Kind::kBlock:
       return ParseBlockKey(key).has_value();
     case Kind::kLog:
@@ -318,11 +283,11 @@ std::optional<Record> DecodeBody(Kind kind, std::string_view bytes, Cursor& curs
     const std::optional<BlockScope> scope = ParseBlockKey(bytes);
     return scope ? DecodeBlock(*scope, cursor) : std::nullopt;
   }
-  const std::optional<ParsedKey> parsed = ParseKey(bytes);
+  const std::optional<CarKey> parsed = ParseCarKey(bytes);
   if (!parsed) {
     return std::nullopt;
   }
-  const ParsedKey& key = *parsed;
+  const CarKey& key = *parsed;
   switch (kind) {
     case Kind::kState:
       return DecodeState(key, cursor);
@@ -411,12 +376,6 @@ std::vector<KeyRange> RangesOf(const EraseCar& erase) {
   return ranges;
 }
 
-std::string AfterPrefix(std::string prefix) {
-  LK_ASSERT(!prefix.empty() && prefix.back() == '\0');
-  prefix.back() = '\1';
-  return prefix;
-}
-
 std::string LogKey(uint64_t sequence) {
   LK_ASSERT(sequence > 0);
   std::string key;
@@ -430,35 +389,14 @@ std::optional<uint64_t> ParseLogKey(std::string_view key) {
   return key.size() == kSequenceBytes && sequence > 0 ? std::optional(sequence) : std::nullopt;
 }
 
-std::string KeyPrefix(const CarRef& ref) {
-  LK_ASSERT(!ref.fleet.empty() && !ref.car.empty());
-  std::string prefix = ref.fleet.str();
-  prefix.push_back('\0');
-  prefix += ref.car.str();
-  prefix.push_back('\0');
-  return prefix;
-}
-
 Result<Record> Decode(Kind kind, std::string_view key, std::string_view value) {
   if (!IsKeyOf(kind, key)) {
     return Fail(v1::REASON_MALFORMED, kind == Kind::kLog
                                           ? "the key is not a sequence of the log"
                                           : "the key does not begin with a fleet and a car");
   }
-  if (value.size() < 1 + kChecksumBytes) {
-    return Fail(v1::REASON_MALFORMED,
-                "the value is only " + std::to_string(value.size()) + " bytes: it was cut off");
-  }
-  const std::string_view body = value.substr(0, value.size() - kChecksumBytes);
-  if (value.substr(body.size()) != Checksum(kind, key, body)) {
-    return Fail(v1::REASON_MALFORMED, "the checksum does not fit: the record is damaged");
-  }
-  if (body.front() != kFormat) {
-    return Fail(v1::REASON_MALFORMED, "the value has format " +
-                                          std::to_string(static_cast<uint8_t>(body.front())) +
-                                          ", this software reads format 1");
-  }
-  Cursor cursor(body.substr(1));
+  LK_TRY(const std::string_view fields, Unseal(FamilyOf(kind), key, value));
+  Cursor cursor(fields);
   std::optional<Record> record = DecodeBody(kind, key, cursor);
   if (!record || !cursor.ok()) {
     return Fail(v1::REASON_MALFORMED, "the record's fields are not those of its kind");

@@ -16,6 +16,8 @@
 #include "proto/result.h"
 #include "proto/time.h"
 #include "proto/types.h"
+#include "storage/row_bytes.h"
+#include "storage/rows.h"
 
 namespace latchkey::storage {
 
@@ -151,10 +153,7 @@ inline constexpr bool kErasesRanges =
     std::is_same_v<One, EraseLog> || std::is_same_v<One, EraseHistory> ||
     std::is_same_v<One, EraseSessions> || std::is_same_v<One, EraseCar>;
 
-// Schema version this software writes and the oldest it reads.
-inline constexpr uint32_t kSchemaVersion = 1;
-
-// Kinds of record: a column family each.
+// Kinds of record. Each has the number of the family that keeps it at schema version 1.
 enum class Kind : uint8_t {
   kState,
   kRing,
@@ -171,6 +170,10 @@ inline constexpr std::array<Kind, 9> kKinds = {Kind::kState,   Kind::kRing,    K
                                                Kind::kCommand, Kind::kBlock,   Kind::kLog,
                                                Kind::kWake,    Kind::kHistory, Kind::kSession};
 
+constexpr Family FamilyOf(Kind kind) {
+  return static_cast<Family>(kind);
+}
+
 struct KeyValue {
   Kind kind = Kind::kState;
   std::string key;
@@ -184,8 +187,9 @@ struct KeyRange {
   std::string end;
 };
 
-// Bytes of a record, and back. Error REASON_MALFORMED: not what Encode writes (bad version byte,
-// short, bad names, checksum).
+// Bytes of a record as schema version 1 has them, and back; of all but commands the later ones have
+// the same. Error REASON_MALFORMED: not what Encode writes (bad version byte, short, bad names,
+// checksum).
 KeyValue Encode(const Record& record);
 std::string EncodeKey(const EraseCommand& erase);
 std::string EncodeKey(const EraseBlock& erase);
@@ -198,9 +202,5 @@ std::vector<KeyRange> RangesOf(const EraseCar& erase);
 std::string LogKey(uint64_t sequence);
 std::optional<uint64_t> ParseLogKey(std::string_view key);
 Result<Record> Decode(Kind kind, std::string_view key, std::string_view value);
-// Prefix of all keys of a car within a kind: nothing of another car begins with it.
-std::string KeyPrefix(const CarRef& ref);
-// The first key after all that begin with this prefix, which ends in 00.
-std::string AfterPrefix(std::string prefix);
 
 }  // namespace latchkey::storage

@@ -1,7 +1,8 @@
-// Store on RocksDB: one column family per kind of record and one, `meta`, for the schema version.
-// Commit refuses well before the disk is full and works again by itself once there is room. After
-// a write that failed the store is opened again by the next Commit, as often as it takes: what had
-// been committed durably is there, what had failed is there or not, and from then on stays so.
+// Store on RocksDB: a column family per family of rows. A new store is made with the newest shape;
+// one that is there keeps its own until it is migrated. Commit refuses well before the disk is full
+// and works again by itself once there is room. After a write that failed the store is opened again
+// by the next Commit, as often as it takes: what had been committed durably is there, what had
+// failed is there or not, and from then on stays so.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "storage/store.h"
+#include "storage/migrations.h"
+#include "storage/typed_store.h"
 
 namespace rocksdb {
 class DB;
@@ -25,7 +27,11 @@ struct RocksDbOptions {
   uint64_t free_bytes_min = uint64_t{256} << 20;
   // How many bytes are free where the store is; empty: ask the file system.
   std::function<uint64_t()> free_bytes;
+  uint32_t fresh_schema = 0;                 // version of a store that is made; 0: the newest
+  Migrations migrations = RealMigrations();  // that it knows
 };
+
+class RocksDbRows;
 
 // What a store takes, as RocksDB itself says.
 struct RocksDbFigures {
@@ -42,19 +48,14 @@ struct RocksDbFigures {
 };
 
 // Not copyable. Thread rule: as Store. Outlives its Readers. One process at a time has it open.
-class RocksDbStore final : public Store {
+class RocksDbStore final : public TypedStore {
  public:
   // Opens or creates the folder `path` (mode 0700) and the store in it. Errors
   // REASON_STORE_UNAVAILABLE: the folder cannot be made, another process has it, a newer software's
   // schema, damage that recovery cannot pass, disk full.
   static Result<std::unique_ptr<RocksDbStore>> Open(const RocksDbOptions& options);
   ~RocksDbStore() override;
-  RocksDbStore(const RocksDbStore&) = delete;
-  RocksDbStore& operator=(const RocksDbStore&) = delete;
 
-  Result<void> Commit(std::span<const Change> changes, Durability durability) override;
-  Result<void> Sync() override;
-  std::unique_ptr<Reader> Snapshot() const override;
   // Names of files' first and last keys stay in RocksDB's manifest until the store is opened again.
   Result<void> Scrub() const override;
   // From any thread. All 0 while the store is being opened again.
@@ -65,9 +66,9 @@ class RocksDbStore final : public Store {
   Result<void> With(const std::function<Result<void>(rocksdb::DB& database)>& use) const;
 
  private:
-  struct Impl;
-  explicit RocksDbStore(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  RocksDbStore(std::unique_ptr<RocksDbRows> rows, const RocksDbOptions& options);
+
+  const std::unique_ptr<RocksDbRows> rows_;
 };
 
 }  // namespace latchkey::storage

@@ -230,10 +230,10 @@ TEST_CASE("rocksdb store: a newer schema version is refused in words and left as
   {
     const auto store = Open(folder.Options());
   }
-  PutBehind(folder.Options().path, "meta", "schema_version", "2");
+  PutBehind(folder.Options().path, "meta", "schema_version", "4");
   const auto refused = RocksDbStore::Open(folder.Options());
   REQUIRE_FALSE(refused.has_value());
-  CHECK(refused.error().text.find("newer software (schema version 2)") != std::string::npos);
+  CHECK(refused.error().text.find("newer software (schema version 4)") != std::string::npos);
 }
 
 TEST_CASE("rocksdb store: a schema version that cannot be read is refused") {

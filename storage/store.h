@@ -11,16 +11,12 @@
 #include "proto/result.h"
 #include "storage/migration.h"
 #include "storage/records.h"
+#include "storage/rows.h"
 
 namespace latchkey::storage {
 
 // As LastLog's `through`: all there are.
 inline constexpr uint64_t kWholeLog = ~uint64_t{0};
-
-enum class Durability : uint8_t {
-  kSoon,     // survives a crash of the process; on disk within a second
-  kDurable,  // on disk (fdatasync) before Commit returns
-};
 
 // A point-in-time view. Safe to use from any thread, beside the writer.
 class Reader {
@@ -36,6 +32,15 @@ class Reader {
   virtual Result<void> ScanLog(
       uint64_t from, const std::function<bool(const LogRecord&)>& visit,
       const std::function<void(std::string_view key, const Error&)>& damaged) const = 0;
+
+  // As ScanLog, of the records that name this car (proto/log_chain.h, CarsNamed), and maybe of
+  // others: a store of a schema version below 3 gives them all. Who asks looks at each.
+  virtual Result<void> ScanLogOf(
+      const CarRef& /*ref*/, uint64_t from, const std::function<bool(const LogRecord&)>& visit,
+      const std::function<void(std::string_view key, const Error&)>& damaged) const {
+    return ScanLog(from, visit, damaged);
+  }
+
   // The last log record up to and with `through` that can be read; nullopt: there is none. Damaged
   // ones on the way there are given to `damaged`, the last first.
   virtual Result<std::optional<LogRecord>> LastLog(

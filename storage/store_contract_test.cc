@@ -1,5 +1,6 @@
-// What every store must do, run over each engine.
-#include <atomic>
+// What every store must do, run over each engine, each schema version and each phase of each
+// migration.
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -52,6 +53,44 @@ Change Blocked(std::string_view key, std::string_view fleet, std::string_view ca
   return BlockRecord{block};
 }
 
+// At which schema version a store is, and how far the migration from there has come.
+struct Standing {
+  uint32_t schema = 1;
+  MigrationPhase phase = MigrationPhase::kNone;
+};
+
+constexpr std::array kStandings = {
+    Standing{1, MigrationPhase::kNone},     Standing{1, MigrationPhase::kBackfill},
+    Standing{1, MigrationPhase::kFilled},   Standing{1, MigrationPhase::kVerified},
+    Standing{1, MigrationPhase::kDiffers},  Standing{1, MigrationPhase::kCutOver},
+    Standing{2, MigrationPhase::kNone},     Standing{2, MigrationPhase::kBackfill},
+    Standing{2, MigrationPhase::kVerified}, Standing{2, MigrationPhase::kCutOver},
+    Standing{3, MigrationPhase::kNone}};
+
+// Brings a new store there. One that is to stay in its sweep is paused.
+void BringTo(Store& store, MigrationPhase phase) {
+  const Timestamp now{1'700'000'000'000};
+  const auto order = [&](MigrationOrder one) { REQUIRE(store.Migrate(one, now)); };
+  if (phase == MigrationPhase::kNone) {
+    return;
+  }
+  order(MigrationOrder::kStart);
+  if (phase == MigrationPhase::kBackfill) {
+    order(MigrationOrder::kPause);
+    return;
+  }
+  REQUIRE(store.Sweep(10, now).value() == false);
+  if (phase == MigrationPhase::kFilled) {
+    return;
+  }
+  Comparison comparison = store.Compare([](uint64_t) { return true; }).value();
+  comparison.differences = phase == MigrationPhase::kDiffers ? 1 : 0;
+  REQUIRE(store.Compared(comparison, now));
+  if (phase == MigrationPhase::kCutOver) {
+    order(MigrationOrder::kCutOver);
+  }
+}
+
 // A store that can be stopped and started on the same bytes.
 class Engine {
  public:
@@ -63,6 +102,12 @@ class Engine {
 
 class MemoryEngine final : public Engine {
  public:
+  explicit MemoryEngine(const Standing& standing)
+      : store_(MemoryOptions{standing.schema, RealMigrations(), {}}) {
+    BringTo(store_, standing.phase);
+    REQUIRE(store_.Sync());
+  }
+
   Store& store() override { return store_; }
 
   void Restart() override { store_.Crash(); }
@@ -73,11 +118,12 @@ class MemoryEngine final : public Engine {
 
 class RocksDbEngine final : public Engine {
  public:
-  RocksDbEngine() {
+  explicit RocksDbEngine(const Standing& standing) {
     std::string name = (std::filesystem::temp_directory_path() / "lk_store_XXXXXX").string();
     REQUIRE(mkdtemp(name.data()) != nullptr);
     folder_ = name;
-    Open();
+    Open(standing.schema);
+    BringTo(*store_, standing.phase);
   }
 
   ~RocksDbEngine() override {
@@ -88,15 +134,19 @@ class RocksDbEngine final : public Engine {
   Store& store() override { return *store_; }
 
   void Restart() override {
+    const MigrationStatus before = store_->Migration();
     store_.reset();
-    Open();
+    Open(0);
+    CHECK(store_->Migration().schema == before.schema);
+    CHECK(store_->Migration().phase == before.phase);
   }
 
  private:
-  void Open() {
+  void Open(uint32_t fresh_schema) {
     RocksDbOptions options;
     options.path = folder_ / "store";
     options.free_bytes_min = 0;
+    options.fresh_schema = fresh_schema;
     auto opened = RocksDbStore::Open(options);
     REQUIRE_MESSAGE(opened.has_value(), (opened ? "" : opened.error().text));
     store_ = *std::move(opened);
@@ -108,8 +158,10 @@ class RocksDbEngine final : public Engine {
 
 std::vector<std::unique_ptr<Engine>> Engines() {
   std::vector<std::unique_ptr<Engine>> engines;
-  engines.push_back(std::make_unique<MemoryEngine>());
-  engines.push_back(std::make_unique<RocksDbEngine>());
+  for (const Standing& standing : kStandings) {
+    engines.push_back(std::make_unique<MemoryEngine>(standing));
+    engines.push_back(std::make_unique<RocksDbEngine>(standing));
+  }
   return engines;
 }
 

@@ -99,7 +99,7 @@ const std::vector<Row>& Matrix() {
       {"proto/", {"proto/"}},
       {"plugins/", {"proto/", "plugins/"}},
       {"storage/", {"proto/", "storage/"}},
-      {"bridge/core/", {"proto/", "storage/records.h", "bridge/core/"}},
+      {"bridge/core/", {"proto/", "storage/records.h", "storage/migration.h", "bridge/core/"}},
       {"bridge/main.cc", {"proto/", "storage/", "bridge/"}},
       {"bridge/", {"proto/", "storage/records.h", "storage/store.h", "bridge/"}},
       {"tools/car/", {"proto/", "tools/car/", "tools/mqtt/"}},
@@ -149,7 +149,7 @@ const std::vector<Door>& Doors() {
       {"^mosquitto", {"plugins/mosquitto.h", "plugins/mosquitto.cc"}},
       {"^(mqtt/|MQTTAsync|MQTTClient)", {"bridge/mqtt.cc", "tools/mqtt/"}},
       {"^rocksdb/",
-       {"storage/rocksdb_store.cc", "storage/rocksdb_batch.cc", "storage/rocksdb_batch.h",
+       {"storage/rocksdb_store.cc", "storage/rocksdb_backup.cc", "storage/rocksdb_rows.cc", "storage/rocksdb_rows.h", "storage/rocksdb_checkpoint.cc",
         "storage/rocksdb_figures.cc", "storage/rocksdb_files.cc", "storage/rocksdb_log.cc",
         "storage/rocksdb_log.h"}},
       {"^openssl/", {"proto/crypto.cc", "proto/certificate.cc", "tools/ca/ca.cc"}},
@@ -161,13 +161,15 @@ const std::vector<Door>& Doors() {
        {"tools/latchkey/", "tools/import/", "bridge/http_import.cc", "bridge/http.cc",
         "bridge/http_cars.cc", "bridge/http_erase.cc", "bridge/http_export.cc",
         "bridge/http_links.cc", "bridge/http_log.cc", "bridge/http_history.cc",
+        "bridge/http_migration.cc",
         "bridge/sms_http.cc", "bridge/contacts_folder.cc", "proto/token.cc"}},
       {"^prometheus/", {"bridge/metrics.cc"}},
       {"^qrencode", {"tools/latchkey/qr.cc"}},
       {"^zlib", {"tools/fleet/file.cc"}},
       {"^(thread|mutex|condition_variable|shared_mutex|future)$",
        {"bridge/queue.h", "bridge/runner.h", "bridge/runner.cc", "bridge/http.cc", "bridge/mqtt.cc",
-        "bridge/main.cc", "bridge/figures.h", "bridge/import_desk.h", "bridge/sms.h",
+        "bridge/main.cc", "bridge/figures.h", "bridge/import_desk.h", "bridge/migration_desk.h",
+        "bridge/sms.h",
         "bridge/sms.cc", "tools/mqtt/", "storage/rocksdb_store.cc", "storage/rocksdb_files.cc",
         "storage/rocksdb_log.cc"}},
   };
@@ -200,7 +202,8 @@ bool IsPure(const std::string& path) {
       "(identity|directory|access|admission|sessions|control|events|taps|teller)\\.|plugins/"
       "rate\\.|"
       "plugins/guard/(check|limits)\\.|"
-      "bridge/core/|storage/(records|bytes)\\.|tools/car/(?!car_mqtt)|tools/phone/|tools/import/|"
+      "bridge/core/|storage/(records|bytes|rows|row_bytes|command_rows|log_rows|shape|shaped_reader|"
+      "migration|migrations|schema_state|migrator|compare)\\.|tools/car/(?!car_mqtt)|tools/phone/|tools/import/|"
       "tools/fleet/drive)");
   return IsCode(path) && !IsTest(path) && std::regex_search(path, pure);
 }

@@ -17,7 +17,7 @@
 
 #include "storage/rocksdb_files.h"
 #include "storage/rocksdb_log.h"
-#include "storage/schema_state.h"
+#include "storage/rocksdb_schema.h"
 
 namespace latchkey::storage {
 
@@ -65,15 +65,6 @@ rocksdb::DBOptions DatabaseOptions(const std::shared_ptr<rocksdb::Cache>& cache,
   options.info_log = log;
   options.max_bgerror_resume_count = 0;  // see Heal
   return options;
-}
-
-// Families of a database that is there; empty: none is.
-std::vector<std::string> FamilyNames(const std::string& path) {
-  std::vector<std::string> names;
-  rocksdb::DBOptions options;
-  options.info_log = MakeRocksDbLog(path);
-  return rocksdb::DB::ListColumnFamilies(options, path, &names).ok() ? names
-                                                                     : std::vector<std::string>();
 }
 
 std::string Name(Family family) {
@@ -264,7 +255,7 @@ RocksDbGrip RocksDbRows::Share() const {
 
 Result<void> RocksDbRows::Open() {
   cache_ = rocksdb::NewLRUCache(kCacheBytes);
-  std::vector<std::string> names = FamilyNames(path_);
+  std::vector<std::string> names = RocksDbFamilyNames(path_);
   for (const std::string& needed : {rocksdb::kDefaultColumnFamilyName, Name(Family::kMeta)}) {
     if (std::find(names.begin(), names.end(), needed) == names.end()) {
       names.push_back(needed);
@@ -460,45 +451,6 @@ FamilySize RocksDbRows::SizeOf(Family family) const {
 
 Room RocksDbRows::room() const {
   return {free_bytes_ ? free_bytes_() : FreeBytesAt(path_), free_bytes_min_};
-}
-
-Result<void> CheckRocksDbSchema(const std::string& path, const Migrations& known) {
-  const std::string store = "the store in " + path;
-  const std::vector<std::string> names = FamilyNames(path);
-  for (const std::string& name : names) {
-    if (name != rocksdb::kDefaultColumnFamilyName && !FamilyOfName(name)) {
-      return Unavailable(NewerText(store, "it has a family '" + name + "'", known));
-    }
-  }
-  if (std::find(names.begin(), names.end(), Name(Family::kMeta)) == names.end()) {
-    return {};  // none there, or a first start that did not finish; what is wrong, opening it says
-  }
-  const std::vector<rocksdb::ColumnFamilyDescriptor> families = {
-      {rocksdb::kDefaultColumnFamilyName, {}}, {Name(Family::kMeta), {}}};
-  rocksdb::DBOptions options;
-  options.info_log = MakeRocksDbLog(path);
-  std::vector<rocksdb::ColumnFamilyHandle*> handles;
-  rocksdb::DB* raw = nullptr;
-  const rocksdb::Status opened =
-      rocksdb::DB::OpenForReadOnly(options, path, families, &handles, &raw);
-  if (!opened.ok()) {
-    return Unavailable(store + " does not open: " + opened.ToString());
-  }
-  const std::unique_ptr<rocksdb::DB> database(raw);
-  bool readable = true;
-  const auto get = [&](std::string_view key) -> std::optional<std::string> {
-    std::string value;
-    const rocksdb::Status status = database->Get({}, handles[1], rocksdb::Slice(key), &value);
-    readable = readable && (status.ok() || status.IsNotFound());
-    return status.ok() ? std::optional(std::move(value)) : std::nullopt;
-  };
-  const std::optional<std::string> version = get(kSchemaVersionKey);
-  const std::optional<std::string> migration = get(kMigrationKey);
-  for (rocksdb::ColumnFamilyHandle* handle : handles) {
-    database->DestroyColumnFamilyHandle(handle);
-  }
-  return ParseSchemaState(readable ? version : "", migration, known, store)
-      .transform([](const SchemaState&) {});
 }
 
 }  // namespace latchkey::storage

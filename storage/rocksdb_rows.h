@@ -11,7 +11,6 @@
 
 #include <rocksdb/db.h>
 
-#include "storage/migrations.h"
 #include "storage/rows.h"
 
 namespace latchkey::storage {
@@ -80,9 +79,5 @@ class RocksDbRows final : public RowEngine {
   RocksDbGrip grip_;
   mutable std::mutex mutex_;
 };
-
-// What a store that is there says of its schema, without changing a byte of it. Errors
-// REASON_STORE_UNAVAILABLE: newer software wrote it, or that cannot be read.
-Result<void> CheckRocksDbSchema(const std::string& path, const Migrations& known);
 
 }  // namespace latchkey::storage

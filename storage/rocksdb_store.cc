@@ -6,6 +6,7 @@
 #include "storage/rocksdb_figures.h"
 #include "storage/rocksdb_files.h"
 #include "storage/rocksdb_rows.h"
+#include "storage/rocksdb_schema.h"
 
 namespace latchkey::storage {
 

@@ -149,7 +149,7 @@ const std::vector<Door>& Doors() {
       {"^mosquitto", {"plugins/mosquitto.h", "plugins/mosquitto.cc"}},
       {"^(mqtt/|MQTTAsync|MQTTClient)", {"bridge/mqtt.cc", "tools/mqtt/"}},
       {"^rocksdb/",
-       {"storage/rocksdb_store.cc", "storage/rocksdb_backup.cc", "storage/rocksdb_rows.cc", "storage/rocksdb_rows.h", "storage/rocksdb_checkpoint.cc",
+       {"storage/rocksdb_store.cc", "storage/rocksdb_backup.cc", "storage/rocksdb_rows.cc", "storage/rocksdb_rows.h", "storage/rocksdb_schema.cc", "storage/rocksdb_checkpoint.cc",
         "storage/rocksdb_figures.cc", "storage/rocksdb_files.cc", "storage/rocksdb_log.cc",
         "storage/rocksdb_log.h"}},
       {"^openssl/", {"proto/crypto.cc", "proto/certificate.cc", "tools/ca/ca.cc"}},
@@ -170,8 +170,8 @@ const std::vector<Door>& Doors() {
        {"bridge/queue.h", "bridge/runner.h", "bridge/runner.cc", "bridge/http.cc", "bridge/mqtt.cc",
         "bridge/main.cc", "bridge/figures.h", "bridge/import_desk.h", "bridge/migration_desk.h",
         "bridge/sms.h",
-        "bridge/sms.cc", "tools/mqtt/", "storage/rocksdb_store.cc", "storage/rocksdb_files.cc",
-        "storage/rocksdb_log.cc"}},
+        "bridge/sms.cc", "tools/mqtt/", "storage/rocksdb_rows.h", "storage/rocksdb_files.cc",
+        "storage/rocksdb_log.cc", "storage/typed_store.h"}},
   };
   return doors;
 }

@@ -6,6 +6,8 @@
 
 #include <doctest/doctest.h>
 
+#include "storage/command_rows.h"
+#include "storage/log_rows.h"
 #include "tests/support/hex.h"
 
 namespace latchkey::storage {
@@ -112,6 +114,58 @@ TEST_CASE("records: the bytes are those of storage/README.md") {
         "64656d6f006361722d3100 010000018bcfe56800000000020000018bcfe65260a9c173fb\n"
         "64656d6f006361722d3100656e65726779000000018bcfe56800 016812cded16\n"
         "64656d6f006361722d31000000018bcfe56800 017318a920a6\n");
+}
+
+TEST_CASE("records: the rows of schema 2 and 3 are those of storage/README.md, and decode") {
+  CommandRecord held = std::get<CommandRecord>(OneOfEach()[3]);
+  held.state = v1::RECEIPT_STATE_HELD;
+  held.reason = v1::REASON_UNSPECIFIED;
+  const PutRow step = EncodeStep(held);
+  const PutRow message = EncodeMessage(held).value();
+  CHECK(testing::ToHex(step.key) == "64656d6f006361722d310001000220303132333435363738396162");
+  CHECK(message.key == step.key);
+  CHECK(testing::ToHex(step.value) ==
+        "016162636465666768696a6b6c6d6e6f70717273747541"
+        "00000000000000070000018bcfe568000000018bcfe56805010000000000013313379d");
+  CHECK(testing::ToHex(message.value) == "0150b742be67");
+  CHECK(testing::ToHex(LogByCarKey({held.ref, 1})) == "64656d6f006361722d31000000000000000001");
+  CHECK((DecodeCommandRows(step.key, step.value, message.value).value() == held));
+  CHECK(ParseLogByCarKey(LogByCarKey({held.ref, 7})) == LogName{held.ref, 7});
+  held.payload = "";
+  CHECK((DecodeCommandRows(step.key, EncodeStep(held).value, std::nullopt).value() == held));
+  CHECK_FALSE(EncodeMessage(held).has_value());
+}
+
+TEST_CASE("records: rows of a command that do not belong together, or are damaged, are refused") {
+  CommandRecord held = std::get<CommandRecord>(OneOfEach()[3]);
+  const PutRow step = EncodeStep(held);
+  const PutRow message = EncodeMessage(held).value();
+  CHECK(DecodeCommandRows(step.key, step.value, std::nullopt).error().text ==
+        "its signed bytes are missing");
+  held.payload = "PP";
+  CHECK_FALSE(DecodeCommandRows(step.key, step.value, EncodeMessage(held)->value));
+  held.payload = "";
+  CHECK_FALSE(DecodeCommandRows(step.key, EncodeStep(held).value, message.value));
+  for (const PutRow* row : {&step, &message}) {
+    for (size_t at = 0; at < row->value.size(); ++at) {
+      std::string damaged = row->value;
+      damaged[at] = static_cast<char>(damaged[at] ^ 16);
+      CHECK_FALSE(DecodeCommandRows(step.key, row == &step ? damaged : step.value,
+                                    row == &step ? message.value : damaged));
+      damaged.resize(at);
+      CHECK_FALSE(DecodeCommandRows(step.key, row == &step ? damaged : step.value,
+                                    row == &step ? message.value : damaged));
+    }
+  }
+  // A value under another's key, and a row of the other family.
+  const std::string other = KeyPrefix(Ref("demo", "car-2")) + std::string(16, 'x');
+  CHECK_FALSE(DecodeCommandRows(other, step.value, message.value));
+  CHECK_FALSE(DecodeCommandRows(step.key, message.value, step.value));
+  for (const std::string& key : {std::string(), KeyPrefix(Ref("a", "b")), LogKey(1),
+                                 KeyPrefix(Ref("a", "b")) + std::string(8, '\0'),
+                                 KeyPrefix(Ref("a", "b")) + std::string(9, '\1')}) {
+    CHECK_FALSE(ParseLogByCarKey(key).has_value());
+  }
 }
 
 TEST_CASE("records: a flipped bit anywhere in key or value, and a value cut short, are found") {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "latchkey/v1/history.pb.h"
+#include "latchkey/v1/migration.pb.h"
 #include "latchkey/v1/presence.pb.h"
 #include "proto/blocks.h"
 #include "proto/invite.h"
@@ -17,6 +18,8 @@
 #include "proto/state.h"
 #include "proto/token.h"
 #include "proto/topic.h"
+#include "storage/command_rows.h"
+#include "storage/log_rows.h"
 #include "storage/records.h"
 #include "tests/support/wire_fixtures.h"
 #include "tools/car/memory.h"
@@ -103,6 +106,7 @@ void Certificates(const Corpus& corpus, const testing::TestCar& car) {
   corpus.Write("certificate", "uri_bridge", "u" + ToUri(BridgeIdentity{"b1"}));
   corpus.Write("certificate", "uri_registrar", "u" + ToUri(RegistrarIdentity{car.ref.fleet}));
   corpus.Write("certificate", "uri_administrator", "u" + ToUri(AdministratorIdentity{"eve"}));
+  corpus.Write("certificate", "uri_peer", "u" + ToUri(PeerIdentity{"b2"}));
   corpus.Write("certificate", "uri_operator",
                "u" + ToUri(OperatorIdentity{
                          car.ref.fleet, "ann",
@@ -189,6 +193,37 @@ void Presences(const Corpus& corpus) {
                WithLength(online) + std::string(1, '\0') + WithLength(online));
 }
 
+// Rows of schema 2 and 3, and what a store says of its schema.
+void Rows(const Corpus& corpus, const storage::CommandRecord& command) {
+  const storage::PutRow step = storage::EncodeStep(command);
+  storage::CommandRecord final_one = command;
+  final_one.payload = "";
+  final_one.state = v1::RECEIPT_STATE_DONE;
+  const storage::PutRow last = storage::EncodeStep(final_one);
+  const storage::PutRow message = storage::EncodeMessage(command).value();
+  corpus.Write("records", "command_step", "j" + WithLength(step.key) + step.value);
+  corpus.Write("records", "command_step_last", "j" + WithLength(last.key) + last.value);
+  corpus.Write("records", "command_step_sealed",
+               "J" + WithLength(last.key) + last.value.substr(0, last.value.size() - 4));
+  corpus.Write("records", "command_message", "k" + WithLength(message.key) + message.value);
+  v1::LogEntry entry;
+  entry.set_fleet(command.ref.fleet.str());
+  entry.set_car(command.ref.car.str());
+  entry.set_note("with f/other, and demo/car-2");
+  entry.set_salt(std::string(16, 's'));
+  LogHead head;
+  corpus.Write("records", "log_by_car",
+               "l" + WithLength(storage::LogByCarKey({command.ref, 7})) + AppendToLog(head, entry));
+  v1::Migration migration;
+  migration.set_from(1);
+  migration.set_to(2);
+  migration.set_name("split-commands");
+  migration.set_phase(v1::MIGRATION_PHASE_BACKFILL);
+  migration.set_cursor(step.key);
+  migration.set_rows_done(1);
+  corpus.Write("records", "schema", "m" + WithLength("1") + migration.SerializeAsString());
+}
+
 void Records(const Corpus& corpus, const CarRef& ref, const KeyId& key) {
   const auto write = [&corpus](const char* name, const storage::Record& record) {
     const storage::KeyValue bytes = storage::Encode(record);
@@ -201,9 +236,12 @@ void Records(const Corpus& corpus, const CarRef& ref, const KeyId& key) {
   write("state", storage::StateRecord{ref, Group::kEnergy, kNow, "state"});
   write("ring", storage::RingRecord{ref, 3, kNow, "ring"});
   write("presence", storage::PresenceRecord{ref, kNow, "presence"});
-  write("command",
-        storage::CommandRecord{ref, key, testing::TestId(), 7, kNow, kNow, v1::RECEIPT_STATE_HELD,
-                               v1::REASON_UNSPECIFIED, "command"});
+  const storage::CommandRecord command{
+      ref,      key,  testing::TestId(),      7,
+      kNow,     kNow, v1::RECEIPT_STATE_HELD, v1::REASON_UNSPECIFIED,
+      "command"};
+  write("command", command);
+  Rows(corpus, command);
   const std::vector<Block> blocks = SomeBlocks(ref, key);
   write("block_everywhere", storage::BlockRecord{blocks[0]});
   write("block_car", storage::BlockRecord{blocks[2]});

@@ -309,6 +309,15 @@ void Http::Impl::AddPosts() {
   server.Post("/v1/scrub", [this, post](const Request& request, Response& response) {
     Give(response, ScrubStore(doors.erase, post(request), store));
   });
+  server.Get("/v1/migration", [this](const Request&, Response& response) {
+    Give(response, MigrationPage(status(), WallNow()));
+  });
+  server.Get("/v1/migration/plan", [this](const Request&, Response& response) {
+    Give(response, MigrationPlanPage(store));
+  });
+  server.Post("/v1/migration", [this, post](const Request& request, Response& response) {
+    Give(response, OrderMigration(doors.migration, post(request), status, WallNow()));
+  });
   server.Get("/v1/erase", [this](const Request& request, Response& response) {
     Give(response, ErasurePage(ParametersOf(request), status().erasures));
   });

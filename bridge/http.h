@@ -20,6 +20,7 @@
 //   GET /v1/export                     all that is kept of a car or a key, see http_export.h
 //   POST /v1/erase, GET /v1/erase, POST /v1/scrub   see http_erase.h
 //   POST /v1/import                    see http_import.h
+//   GET /v1/migration, /v1/migration/plan, POST /v1/migration   see http_migration.h
 //   POST /v1/sms/report    what became of an SMS, see sms_http.h; 404 without such a gateway
 #pragma once
 
@@ -29,6 +30,7 @@
 
 #include "bridge/http_erase.h"
 #include "bridge/http_import.h"
+#include "bridge/http_migration.h"
 #include "bridge/runner.h"
 #include "bridge/sms.h"
 #include "storage/store.h"
@@ -40,6 +42,7 @@ struct HttpDoors {
   SmsPostDoor sms_post = {};  // empty: reports are not taken
   EraseDoor erase = {};       // empty: nothing can be erased
   ImportDoor import = {};     // empty: nothing can be imported
+  MigrationOrders migration = {};  // empty: nobody may order anything
   // Somebody reads where a car is.
   std::function<void(const CarRef&)> location_read = [](const CarRef&) {};
 };

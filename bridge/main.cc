@@ -18,12 +18,14 @@
 #include "bridge/http.h"
 #include "bridge/import_desk.h"
 #include "bridge/log.h"
+#include "bridge/migration_desk.h"
 #include "bridge/mqtt.h"
 #include "bridge/runner.h"
 #include "bridge/sms.h"
 #include "bridge/sms_gammu.h"
 #include "bridge/sms_http.h"
 #include "proto/certificate.h"
+#include "storage/rocksdb_checkpoint.h"
 #include "storage/rocksdb_store.h"
 
 namespace latchkey::bridge {
@@ -35,6 +37,9 @@ constexpr Duration kTurn = std::chrono::milliseconds(200);
 constexpr Duration kLookEvery = std::chrono::seconds(2);  // at folders: the fleets' CAs, contacts
 constexpr Duration kErasureWait = std::chrono::seconds(5);
 constexpr Duration kImportWait = std::chrono::seconds(15);
+constexpr Duration kMigrationWait = std::chrono::seconds(60);  // to begin one in a big store
+// Free where the store is, beside what the migration says it needs, for a rehearsal to begin.
+constexpr uint64_t kRehearsalReserve = uint64_t{1} << 30;
 constexpr long kSignalWaitNanoseconds = 200'000'000;
 
 void Say(LogEvent::Level level, std::string event,
@@ -69,9 +74,11 @@ std::vector<CertificateEnd> ReadCertificateEnds(const Config& config) {
   return ends;
 }
 
-Status WholeStatus(const Runner& runner, const FigureBoard& figures, const Config& config) {
+Status WholeStatus(const Runner& runner, const FigureBoard& figures, const MigrationDesk& desk,
+                   const Config& config) {
   Status status = runner.status();
   status.broker = figures.Show();
+  status.comparison = desk.comparison();
   status.certificates = ReadCertificateEnds(config);
   return status;
 }
@@ -171,6 +178,33 @@ Result<HttpDoors> OpenDoors(const Config& config, SmsPostDoor sms_post, Intake& 
   return doors;
 }
 
+// The copy lies beside the store, so that its tables can be linked.
+Result<RehearsalCopy> CopyForRehearsal(const storage::RocksDbStore& store, const std::string& path,
+                                       const std::string& who) {
+  LK_TRY(const std::optional<storage::MigrationPlan> plan, store.PlanMigration());
+  if (!plan) {
+    return Fail(v1::REASON_NOT_ALLOWED,
+                "there is nothing to rehearse: the newest schema is in force");
+  }
+  const std::string folder = path + ".rehearsal";
+  LK_TRY(const uint64_t bytes,
+         storage::MakeCheckpoint(store, folder, 2 * plan->bytes + kRehearsalReserve));
+  Say(LogEvent::Level::kInfo, "migration_rehearsal",
+      {{"who", who}, {"store_bytes", std::to_string(bytes)}});
+  return RehearsalCopy{folder, bytes};
+}
+
+MigrationOrders OpenMigration(const Config& config, const std::string& token,
+                              const storage::RocksDbStore& store, MigrationDesk& desk) {
+  return {token,
+          [&desk](storage::MigrationOrder order, std::string who) {
+            return desk.Order(order, std::move(who), kMigrationWait);
+          },
+          [&store, path = config.store_path](const std::string& who) {
+            return CopyForRehearsal(store, path, who);
+          }};
+}
+
 // Looks at the folder of contacts on a thread of its own, since it may hold many. Without a gateway
 // nobody looks: no car has a number then, and none is woken in vain.
 class ContactsWatch {
@@ -235,12 +269,15 @@ Result<int> Run(const Config& config) {
   limits.sessions_kept = std::chrono::hours(24 * config.links.keep_days);
   limits.history_bytes_per_car = static_cast<uint64_t>(config.history.bytes_per_car);
   ImportDesk imports(static_cast<uint64_t>(SystemNow().wall.ms));
+  MigrationDesk migrations(static_cast<uint64_t>(SystemNow().wall.ms), *store, intake);
   Runner runner(limits, std::move(cas), runner_limits,
                 {intake, *store, mqtt, SystemNow, Log, gateway.sender.get(),
-                 [&imports](const ImportAnswer& answer) { imports.Answered(answer); }});
+                 [&imports](const ImportAnswer& answer) { imports.Answered(answer); },
+                 migrations.door()});
   LK_CHECK(runner.Load());
-  const auto status = [&] { return WholeStatus(runner, figures, config); };
-  LK_TRY(const HttpDoors doors, OpenDoors(config, gateway.post, intake, imports));
+  const auto status = [&] { return WholeStatus(runner, figures, migrations, config); };
+  LK_TRY(HttpDoors doors, OpenDoors(config, gateway.post, intake, imports));
+  doors.migration = OpenMigration(config, doors.erase.token, *store, migrations);
   LK_TRY(std::unique_ptr<Http> http,
          Http::Listen(config.http.host, config.http.port, *store, status, doors));
   const ContactsWatch contacts(config.sms, intake);
@@ -253,6 +290,7 @@ Result<int> Run(const Config& config) {
   }
 
   Say(LogEvent::Level::kInfo, "bridge_stops", {});
+  migrations.Close();
   if (failed || !runner.status().store_error.empty()) {
     intake.Abandon();  // nothing will be committed soon: nobody waits for it
   }

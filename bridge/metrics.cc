@@ -214,6 +214,54 @@ void AddCommits(const Status& status, Families& out) {
   histogram.sample_sum = status.commit_seconds_sum;
 }
 
+void AddMigration(const Status& status, Families& out) {
+  const MigrationFigures& figures = status.migration;
+  const storage::MigrationStatus& stands = figures.status;
+  out.Gauge("latchkey_store_schema", "Version of the schema that is read.", stands.schema);
+  MetricFamily& phase = out.Add("latchkey_migration_phase",
+                                "1 for the phase in which the store's migration is.",
+                                MetricType::Gauge);
+  for (const storage::MigrationPhase one :
+       {storage::MigrationPhase::kNone, storage::MigrationPhase::kBackfill,
+        storage::MigrationPhase::kFilled, storage::MigrationPhase::kVerified,
+        storage::MigrationPhase::kDiffers, storage::MigrationPhase::kCutOver}) {
+    ClientMetric& metric = phase.metric.emplace_back();
+    metric.label = {{"phase", std::string(storage::MigrationPhaseName(one))}};
+    metric.gauge.value = one == stands.phase ? 1 : 0;
+  }
+  out.Gauge("latchkey_migration_rows_done", "Rows that are swept.",
+            static_cast<double>(stands.rows_done));
+  out.Gauge("latchkey_migration_rows_expected", "Rows to sweep, about.",
+            static_cast<double>(stands.rows_expected));
+  if (figures.rows_per_second) {
+    out.Gauge("latchkey_migration_rows_per_second", "Rows swept, within the last minute.",
+              *figures.rows_per_second);
+  }
+  if (figures.left) {
+    out.Gauge("latchkey_migration_eta_seconds", "How long the rest of the sweep takes, about.",
+              static_cast<double>(figures.left->count()) / kMsPerSecond);
+  }
+  out.Gauge("latchkey_migration_bytes_written", "Written by the sweep.",
+            static_cast<double>(stands.bytes_written));
+  out.Gauge("latchkey_migration_damaged", "Rows that do not decode: left as they are.",
+            static_cast<double>(stands.damaged));
+  out.Gauge("latchkey_migration_compared", "Records that the last comparison compared.",
+            static_cast<double>(stands.compared));
+  out.Gauge("latchkey_migration_differences", "Of those, not the same in both shapes.",
+            static_cast<double>(stands.differences));
+  out.Gauge("latchkey_migration_paused", "1 while it is paused.", stands.paused ? 1 : 0);
+  out.Gauge("latchkey_migration_waits", "1 while something is in its way: room, or the disk.",
+            stands.waits_for.empty() ? 0 : 1);
+  out.Gauge("latchkey_migration_comparing", "1 while both shapes are compared.",
+            status.comparison.running ? 1 : 0);
+  out.Gauge("latchkey_migration_share", "Share of time that the sweep may take now, at most.",
+            figures.share);
+  out.Counter("latchkey_migration_slices_total", "Slices that were swept.", figures.slices);
+  MetricFamily& seconds = out.Add("latchkey_migration_slice_seconds_total", "Time they took.",
+                                  MetricType::Counter);
+  seconds.metric.emplace_back().counter.value = figures.slice_seconds_sum;
+}
+
 }  // namespace
 
 std::string MetricsText(const Status& status) {
@@ -223,6 +271,7 @@ std::string MetricsText(const Status& status) {
   AddBroker(status.broker, out);
   AddCertificates(status, out);
   AddTrust(status.gauges, out);
+  AddMigration(status, out);
   out.Gauge("latchkey_blocks_known",
             "Keys and places of which a block is known, standing or lifted.",
             static_cast<double>(status.gauges.blocks));

@@ -75,11 +75,13 @@ Runner::Runner(const Limits& limits, FleetCas fleet_cas, RunnerLimits runner_lim
       runner_limits_(runner_limits),
       parts_(std::move(parts)),
       core_(std::make_unique<Bridge>(limits_, fleet_cas_)),
-      log_book_(runner_limits.log) {}
+      log_book_(runner_limits.log),
+      migrating_(runner_limits.migration) {}
 
 Result<void> Runner::Load() {
   LK_TRY(std::unique_ptr<Bridge> core, Loaded());
   Replace(std::move(core), Keeps::kYes);
+  GoOnMigrating();
   UpdateStatus();
   return {};
 }
@@ -141,6 +143,9 @@ Duration Runner::WaitFor(Duration wait) const {
   if (!blankings_.empty()) {
     wait = Duration(0);
   }
+  if (const std::optional<Duration> sweep = SweepsIn()) {
+    wait = std::min(wait, *sweep);
+  }
   if (unsynced_) {
     wait = std::min(wait, synced_at_ + runner_limits_.sync_every - now);
   }
@@ -159,6 +164,10 @@ void Runner::Step(const Input& input, const Now& now, Effects& out) {
     contacts_ = *contacts;
   } else if (const auto* erasure = std::get_if<Erasure>(&input)) {
     Begin(*erasure);
+  } else if (const auto* request = std::get_if<MigrationRequest>(&input); request && !failure_) {
+    migrating_.orders.push_back(*request);
+  } else if (const auto* end = std::get_if<ComparisonEnd>(&input); end && !failure_) {
+    Take(*end);
   }
 }
 
@@ -194,6 +203,7 @@ void Runner::Turn(Duration wait) {
     SyncIfDue(parts_.clock().mono);
     PruneLog();
     BlankLog();
+    Migrate();
   }
   UpdateStatus();
 }
@@ -255,6 +265,10 @@ Result<void> Runner::Commit(const std::vector<storage::Change>& changes,
       synced_at_ = parts_.clock().mono;  // the second begins with the first unsynced write
     }
     log_book_.Kept();
+    if (!changes.empty()) {
+      migrating_.pace.Committed(seconds, durability == storage::Durability::kDurable,
+                                parts_.clock().mono);
+    }
   } else {
     log_book_.Lost();
   }

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "bridge/core/bridge.h"
+#include "bridge/core/migration_pace.h"
 #include "bridge/core/step.h"
 #include "bridge/figures.h"
 #include "bridge/log_book.h"
@@ -73,13 +74,56 @@ struct ErasureProgress {
   uint64_t unreadable = 0;   // entries of the log that are damaged
 };
 
+// What became of an order for a migration.
+struct MigrationAnswer {
+  uint64_t id = 0;
+  // Errors: REASON_NOT_ALLOWED, with what to do instead; REASON_STORE_UNAVAILABLE.
+  Result<void> done;
+  uint64_t comparison = 0;  // that runs for the order kVerify
+};
+
+// Who gives orders for migrations, and who compares, on threads of their own; each is called from
+// the loop and never waits.
+struct MigrationDoor {
+  std::function<void(const MigrationAnswer&)> answered = [](const MigrationAnswer&) {};
+  // Begins a comparison, or goes on with the one that runs: its id. Its end comes through the
+  // intake. Error REASON_NOT_ALLOWED: not now.
+  std::function<Result<uint64_t>()> compare = [] { return Result<uint64_t>(0); };
+  // What a comparison found is not of use any more.
+  std::function<void()> stop_comparing = [] {};
+  // What it found is kept, or not and why.
+  std::function<void(uint64_t id, const Result<void>& kept)> compared =
+      [](uint64_t, const Result<void>&) {};
+};
+
+// A migration of the store as the loop sees it.
+struct MigrationFigures {
+  storage::MigrationStatus status;
+  std::optional<double> rows_per_second;  // within the last minute; nullopt: not known
+  std::optional<Duration> left;           // nullopt: not known
+  uint64_t slices = 0;                    // since the bridge's start
+  double slice_seconds_sum = 0;
+  double share = 0;  // of time that slices take at most now
+};
+
+// A comparison of both shapes that runs, or ran last since the bridge's start.
+struct ComparisonFigures {
+  uint64_t id = 0;  // 0: there was none
+  bool running = false;
+  uint64_t compared = 0;
+  std::optional<double> records_per_second;  // nullopt: not known
+  std::string error;                         // why it came to no result
+};
+
 // What the outside may know of the bridge; copied whole.
 struct Status {
   Counters counters;
   Gauges gauges;
-  // These two are added by who shows it: the runner knows nothing of them.
+  // These are added by who shows it: the runner knows nothing of them.
   BrokerFigures broker;
   std::vector<CertificateEnd> certificates;
+  ComparisonFigures comparison;
+  MigrationFigures migration;
   bool broker_connected = false;
   std::string store_error;  // empty: the store can write
   uint64_t commits = 0;
@@ -103,6 +147,7 @@ struct RunnerLimits {
   // retained at the broker, or said again by who did not hear an answer.
   size_t kept_max = 20000;
   size_t blanked_per_turn_max = 5000;  // entries of the log that are looked at for an erasure
+  PaceBounds migration;
   LogBounds log;
 };
 
@@ -118,6 +163,7 @@ class Runner {
     SmsSender* sms = nullptr;  // nullptr: none leave
     // Who imports is told; nullptr: nobody is.
     std::function<void(const ImportAnswer&)> imported = nullptr;
+    MigrationDoor migration = {};
   };
 
   Runner(const Limits& limits, FleetCas fleet_cas, RunnerLimits runner_limits, Parts parts);
@@ -161,6 +207,22 @@ class Runner {
     ErasureProgress progress;
   };
 
+  // A migration that sweeps, and what is asked for.
+  struct Migrating {
+    explicit Migrating(const PaceBounds& bounds) : pace(bounds) {}
+
+    std::deque<MigrationRequest> orders;
+    std::deque<ComparisonEnd> ends;
+    uint64_t comparison = 0;  // whose end is of use
+    MigrationFigures figures;
+    MigrationPace pace;
+    MigrationRate rate;
+    Instant told_at;
+    Instant next_at;       // when to look for a slice again
+    Duration back_off{0};  // after a sweep that failed
+    Instant retry_at;
+  };
+
   Result<std::unique_ptr<Bridge>> Loaded();
   Duration WaitFor(Duration wait) const;
   void Step(const Input& input, const Now& now, Effects& out);
@@ -180,6 +242,21 @@ class Runner {
   void Begin(const Erasure& erasure);
   void BlankLog();
   void Tell(const ErasureProgress& progress);
+  // All of these are in runner_migrating.cc.
+  void GoOnMigrating();
+  void Migrate();
+  void CarryOut(const MigrationRequest& request);
+  Result<uint64_t> Obey(const MigrationRequest& request);
+  void RefuseOrders(const std::string& why);
+  void Refuse(const MigrationRequest& request, const std::string& why);
+  void Take(const ComparisonEnd& end);
+  void Keep(const ComparisonEnd& end);
+  void Sweep();
+  bool Sweeps() const;
+  std::optional<Duration> SweepsIn() const;
+  Result<void> Enter(v1::LogEntry entry);
+  void ReadMigration();
+  void TellMigration();
   void SyncIfDue(Instant now);
   void Say(LogEvent::Level level, std::string event,
            std::vector<std::pair<std::string, std::string>> fields) const;
@@ -199,6 +276,7 @@ class Runner {
   std::optional<Failure> failure_;
   LogBook log_book_;
   std::deque<Blanking> blankings_;
+  Migrating migrating_;
   Contacts contacts_;          // for the next core
   Keeps keeps_ = Keeps::kYes;  // of core_
   bool unsynced_ = false;

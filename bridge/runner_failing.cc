@@ -56,6 +56,7 @@ void Runner::Failed(const std::vector<Input>& inputs, const Error& error) {
     const std::scoped_lock lock(mutex_);
     status_.store_error = error.text;
   }
+  RefuseOrders(error.text);
   Say(LogEvent::Level::kWarning, "store_failed",
       {{"why", error.text}, {"inputs", std::to_string(inputs.size())}});
   Result<std::unique_ptr<Bridge>> core = Loaded();
@@ -72,6 +73,9 @@ void Runner::Failed(const std::vector<Input>& inputs, const Error& error) {
     parts_.intake.Finish();
   } else {
     failure_->inputs = inputs;
+    std::erase_if(failure_->inputs, [](const Input& input) {
+      return std::holds_alternative<MigrationRequest>(input);  // refused by now
+    });
   }
 }
 
@@ -99,6 +103,10 @@ void Runner::StepUnkept(const Input& input) {
     NoteUnsaved(out);
     return out;
   };
+  if (const auto* request = std::get_if<MigrationRequest>(&input)) {
+    Refuse(*request, failure_->why);
+    return;
+  }
   if (!IsCommand(input)) {
     step(input);
     if (failure_->inputs.size() < runner_limits_.kept_max) {

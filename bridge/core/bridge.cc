@@ -330,6 +330,8 @@ void Bridge::Step(const Input& input, const Now& now, Effects& out) {
                  [&](const Erasure& erasure) { impl.Erase(erasure, now, out); },
                  [&](const LocationRead& read) { impl.location_reads.Arrived(read, now, out); },
                  [&](const Import& import) { impl.Take(import, now, out); },
+                 [](const MigrationRequest&) {},
+                 [](const ComparisonEnd&) {},
              },
              input);
   if (impl.reconcile_at && *impl.reconcile_at <= now.mono) {

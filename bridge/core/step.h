@@ -11,8 +11,10 @@
 
 #include "latchkey/v1/log.pb.h"
 #include "proto/message.h"
+#include "proto/result.h"
 #include "proto/time.h"
 #include "proto/types.h"
+#include "storage/migration.h"
 #include "storage/records.h"
 
 namespace latchkey::bridge {
@@ -93,8 +95,22 @@ struct Import {
   std::optional<ImportEnd> end;
 };
 
+// An administrator's order for the store's migration. The runner carries it out; for the core it is
+// no more than time.
+struct MigrationRequest {
+  uint64_t id = 0;  // another one for each
+  storage::MigrationOrder order = storage::MigrationOrder::kPause;
+  std::string who;  // the administrator, for the log
+};
+
+// A comparison of both shapes of the store came to its end.
+struct ComparisonEnd {
+  uint64_t id = 0;  // another one for each
+  Result<storage::Comparison> found = storage::Comparison{};
+};
+
 using Input = std::variant<Message, BrokerUp, BrokerDown, Tick, FleetCas, Contacts, SmsReport,
-                           Erasure, LocationRead, Import>;
+                           Erasure, LocationRead, Import, MigrationRequest, ComparisonEnd>;
 
 // A change to the store. The runner commits all writes of a turn, durably if any is durable, before
 // any Publish leaves.

@@ -28,6 +28,7 @@ void AddPhone(CLI::App& app, Context& context);      // phone.cc: all of `phone`
 void AddOperator(CLI::App& app, Context& context);   // operator.cc: operator add
 void AddCa(CLI::App& app, Context& context);         // ca.cc: ca list, revoke, crl, serve
 void AddImport(CLI::App& app, Context& context);     // import.cc: one per legacy system
+void AddMigrate(CLI::App& app, Context& context);    // migrate.cc
 void AddTap(CLI::App& app, Context& context);        // tap.cc
 void AddLog(CLI::App& app, Context& context);        // log.cc: show, follow, export, verify
 void AddStatus(CLI::App& app, Context& context);     // status.cc

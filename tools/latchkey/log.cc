@@ -383,7 +383,7 @@ void AddLog(CLI::App& app, Context& context) {
   log->add_option("--command", options->command, "Only of this command id");
   log->add_option("--event", options->event,
                   "Only these: command, ring, block, wake, sign_in_refused, tap, tap_refused, "
-                  "access_refused, location_read, erased, store, log");
+                  "access_refused, location_read, erased, imported, migration, store, log");
   log->add_option("--since", options->since, "Only what is no older than this: 2h, 7d");
   log->add_option("--until", options->until, "Only what is older than this");
   log->add_option("--last", options->last, "So many of the newest, when --since is not given")

@@ -10,23 +10,29 @@
 
 #include <CLI/CLI.hpp>
 #include <pthread.h>
+#include <unistd.h>
 
 #include "bridge/admin_token.h"
 #include "bridge/ca_folder.h"
 #include "bridge/config.h"
-#include "bridge/contacts_folder.h"
+#include "bridge/contacts_watch.h"
+#include "bridge/hand_over.h"
 #include "bridge/http.h"
 #include "bridge/import_desk.h"
 #include "bridge/log.h"
 #include "bridge/migration_desk.h"
 #include "bridge/mqtt.h"
+#include "bridge/notify.h"
 #include "bridge/runner.h"
 #include "bridge/sms.h"
 #include "bridge/sms_gammu.h"
 #include "bridge/sms_http.h"
+#include "bridge/take_over.h"
 #include "proto/certificate.h"
 #include "storage/rocksdb_checkpoint.h"
+#include "storage/rocksdb_follower.h"
 #include "storage/rocksdb_store.h"
+#include "storage/store_lock.h"
 
 namespace latchkey::bridge {
 
@@ -40,6 +46,7 @@ constexpr Duration kImportWait = std::chrono::seconds(15);
 constexpr Duration kMigrationWait = std::chrono::seconds(60);  // to begin one in a big store
 // Free where the store is, beside what the migration says it needs, for a rehearsal to begin.
 constexpr uint64_t kRehearsalReserve = uint64_t{1} << 30;
+constexpr Duration kServingWait = std::chrono::minutes(2);  // a successor opens the store
 constexpr long kSignalWaitNanoseconds = 200'000'000;
 
 void Say(LogEvent::Level level, std::string event,
@@ -89,15 +96,22 @@ sigset_t BlockSignals() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGUSR1);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   static_cast<void>(std::signal(SIGPIPE, SIG_IGN));
   return signals;
 }
 
-// Returns when a signal ends us or `failed` is set.
-void Await(const sigset_t& signals, const std::atomic<bool>& failed) {
+// Returns when a signal ends us, `failed` is set, or the place is asked for (SIGUSR1, by
+// ourselves).
+void Await(const sigset_t& signals, const std::atomic<bool>& failed,
+           const std::atomic<bool>& asked) {
   const timespec wait{0, kSignalWaitNanoseconds};
-  while (!failed && sigtimedwait(&signals, nullptr, &wait) < 0) {
+  while (!failed && !asked) {
+    const int signal = sigtimedwait(&signals, nullptr, &wait);
+    if (signal == SIGTERM || signal == SIGINT) {
+      return;
+    }
   }
 }
 
@@ -205,50 +219,108 @@ MigrationOrders OpenMigration(const Config& config, const std::string& token,
           }};
 }
 
-// Looks at the folder of contacts on a thread of its own, since it may hold many. Without a gateway
-// nobody looks: no car has a number then, and none is woken in vain.
-class ContactsWatch {
- public:
-  ContactsWatch(const Config::Sms& sms, Intake& intake) {
-    if (sms.gateway != "none") {
-      thread_ = std::thread([this, folder = sms.contacts_dir, &intake] { Watch(folder, intake); });
-    }
-  }
-
-  ~ContactsWatch() {
-    over_ = true;
-    rest_.Close();
-    if (thread_.joinable()) {
-      thread_.join();
-    }
-  }
-
-  ContactsWatch(const ContactsWatch&) = delete;
-  ContactsWatch& operator=(const ContactsWatch&) = delete;
-
- private:
-  void Watch(const std::string& folder, Intake& intake) {
-    ContactsFolder contacts(folder, Log);
-    while (!over_) {
-      if (std::optional<Contacts> changed = contacts.Poll()) {
-        Say(LogEvent::Level::kInfo, "contacts_read", {{"cars", std::to_string(changed->size())}});
-        intake.PutAlways(*std::move(changed));
-      }
-      rest_.Rest(kLookEvery);
-    }
-  }
-
-  std::atomic<bool> over_ = false;
-  BoundedQueue<int> rest_{1};  // closed with over_, so that nobody rests on
-  std::thread thread_;
+// How this process comes to serve.
+struct Start {
+  bool take_over = false;      // from the bridge that runs
+  pid_t stop_old = 0;          // see TakeOverParts
+  std::vector<Publish> words;  // that were not said when it served last
 };
 
-Result<int> Run(const Config& config) {
-  const sigset_t signals = BlockSignals();
+// How it came to serve no more.
+struct Ended {
+  int code = 0;
+  std::unique_ptr<HandOverDoor> asked;  // by whom the place was asked for; nullptr: by nobody
+  HandedOver handed;
+};
+
+Limits LimitsOf(const Config& config) {
+  Limits limits;
+  limits.history_keep = std::chrono::hours(24 * config.history.keep_days);
+  limits.sessions_kept = std::chrono::hours(24 * config.links.keep_days);
+  limits.history_bytes_per_car = static_cast<uint64_t>(config.history.bytes_per_car);
+  return limits;
+}
+
+// What whoever started this reads on its standard output, and the log keeps.
+void TellPhaseOf(std::string phase, std::vector<std::pair<std::string, std::string>> fields) {
+  const LogEvent event{LogEvent::Level::kInfo, std::move(phase), std::move(fields)};
+  (void)std::fprintf(stdout, "%s\n", ToLine(event).c_str());
+  (void)std::fflush(stdout);
+  Log(LogEvent{event.level, "take_over_" + event.event, event.fields});
+}
+
+TakeOverParts TakeOverPartsOf(const Config& config, const Start& start, const FleetCas& cas) {
+  const std::filesystem::path store = config.store_path;
+  return {store,
+          start.stop_old,
+          [config, cas] { return std::make_unique<Bridge>(LimitsOf(config), cas); },
+          [store]() -> Result<std::unique_ptr<storage::Follower>> {
+            return storage::RocksDbFollower::Open(store, store.string() + ".follower");
+          },
+          [store] { return storage::LockHolder(store); },
+          SystemNow,
+          TellPhaseOf};
+}
+
+HandOverDoor::Acts HandOverActsOf(const storage::RocksDbStore& store, const Runner& runner,
+                                  std::atomic<bool>& asked) {
+  return {[&store] { return store.Flush(); },
+          [&runner] {
+            const Status now = runner.status();
+            return !now.store_error.empty() ? "the store cannot write: " + now.store_error
+                   : !now.broker_connected  ? "the broker is not connected: try again when it is"
+                                            : std::string();
+          },
+          [&asked] {
+            asked = true;
+            ::kill(::getpid(), SIGUSR1);
+          }};
+}
+
+MqttOptions MqttOptionsOf(const Config& config, HandedOver handed) {
+  MqttOptions options;
+  options.host = config.broker.host;
+  options.port = config.broker.port;
+  options.client_id = "bridge/" + config.name;
+  options.ca_file = config.broker.ca_file;
+  options.certificate_file = config.broker.certificate_file;
+  options.private_key_file = config.broker.private_key_file;
+  options.kept = handed.kept;
+  options.words = std::move(handed.words);
+  return options;
+}
+
+// Until something ends it. Gives the door when the place was asked for.
+std::unique_ptr<HandOverDoor> AwaitEnd(const sigset_t& signals, const std::atomic<bool>& failed,
+                                       const TakeOverParts& parts,
+                                       const storage::RocksDbStore& store, const Runner& runner) {
+  std::atomic<bool> asked = false;
+  Result<std::unique_ptr<HandOverDoor>> door =
+      HandOverDoor::Listen(parts.store.parent_path(), HandOverActsOf(store, runner, asked));
+  if (!door) {
+    Say(LogEvent::Level::kWarning, "cannot_be_handed_over", {{"why", door.error().text}});
+  }
+  Await(signals, failed, asked);
+  if (!door) {
+    return nullptr;
+  }
+  (*door)->Close();
+  return asked ? *std::move(door) : nullptr;
+}
+
+// Serves from the opening of the store to its closing.
+Result<Ended> Serve(const Config& config, const Start& start, const sigset_t& signals) {
   CaFolder ca_folder(config.fleets_ca_dir, Log);
   LK_TRY(FleetCas cas, ca_folder.Read());
   storage::RocksDbOptions store_options;
   store_options.path = config.store_path;
+  const TakeOverParts take_over = TakeOverPartsOf(config, start, cas);
+  Taken taken;
+  taken.handed.words = start.words;
+  if (start.take_over) {
+    LK_CHECK(storage::RocksDbStore::MayOpen(store_options));
+    LK_TRY(taken, TakeOver(take_over));
+  }
   LK_TRY(const std::unique_ptr<storage::RocksDbStore> store,
          storage::RocksDbStore::Open(store_options));
   Say(LogEvent::Level::kInfo, "bridge_starts",
@@ -256,41 +328,41 @@ Result<int> Run(const Config& config) {
 
   FigureBoard figures;
   Intake intake(kIntakeMax);
-  Mqtt mqtt({config.broker.host, config.broker.port, "bridge/" + config.name, config.broker.ca_file,
-             config.broker.certificate_file, config.broker.private_key_file},
-            intake, figures, Log);
+  Mqtt mqtt(MqttOptionsOf(config, taken.handed), intake, figures, Log);
   RunnerLimits runner_limits;
   runner_limits.log.keep_bytes = static_cast<uint64_t>(config.log_book.keep_bytes);
   runner_limits.log.keep = std::chrono::hours(24 * config.log_book.keep_days);
   LK_TRY(const Gateway gateway,
          OpenGateway(config, [&intake](SmsReport report) { intake.PutAlways(std::move(report)); }));
-  Limits limits;
-  limits.history_keep = std::chrono::hours(24 * config.history.keep_days);
-  limits.sessions_kept = std::chrono::hours(24 * config.links.keep_days);
-  limits.history_bytes_per_car = static_cast<uint64_t>(config.history.bytes_per_car);
   ImportDesk imports(static_cast<uint64_t>(SystemNow().wall.ms));
   MigrationDesk migrations(static_cast<uint64_t>(SystemNow().wall.ms), *store, intake);
-  Runner runner(limits, std::move(cas), runner_limits,
-                {intake, *store, mqtt, SystemNow, Log, gateway.sender.get(),
-                 [&imports](const ImportAnswer& answer) { imports.Answered(answer); },
-                 migrations.door()});
-  LK_CHECK(runner.Load());
+  Runner runner(
+      LimitsOf(config), std::move(cas), runner_limits,
+      {intake, *store, mqtt, SystemNow, Log, gateway.sender.get(),
+       [&imports](const ImportAnswer& answer) { imports.Answered(answer); }, migrations.door()});
+  LK_CHECK(runner.LoadRest(std::move(taken.core)));
   const auto status = [&] { return WholeStatus(runner, figures, migrations, config); };
   LK_TRY(HttpDoors doors, OpenDoors(config, gateway.post, intake, imports));
   doors.migration = OpenMigration(config, doors.erase.token, *store, migrations);
   LK_TRY(std::unique_ptr<Http> http,
          Http::Listen(config.http.host, config.http.port, *store, status, doors));
-  const ContactsWatch contacts(config.sms, intake);
+  const ContactsWatch contacts(config.sms, kLookEvery, intake);
   std::atomic<bool> stop = false;
   std::atomic<bool> failed = false;
   std::thread loop([&] { failed = !RunLoop(runner, ca_folder, intake, stop); });
-  const Result<void> started = mqtt.Start();
+  Result<void> started = mqtt.Start();
+  if (started && start.take_over) {
+    started = Serves(taken, [&runner] { return runner.status().broker_connected; }, take_over);
+  }
+  Ended ended;
   if (started) {
-    Await(signals, failed);
+    NotifyManager("READY=1");
+    ended.asked = AwaitEnd(signals, failed, take_over, *store, runner);
   }
 
   Say(LogEvent::Level::kInfo, "bridge_stops", {});
   migrations.Close();
+  std::thread closing([&http] { http.reset(); });  // who still asks is answered meanwhile
   if (failed || !runner.status().store_error.empty()) {
     intake.Abandon();  // nothing will be committed soon: nobody waits for it
   }
@@ -299,12 +371,33 @@ Result<int> Run(const Config& config) {
   intake.Wake();
   loop.join();
   const bool kept = !failed && runner.Finish();
-  http.reset();
+  closing.join();
   if (!started) {
     return tl::unexpected<Error>(started.error());
   }
   Say(LogEvent::Level::kInfo, "bridge_stopped", {{"all_kept", kept ? "yes" : "no"}});
-  return failed ? 1 : 0;
+  ended.code = failed ? 1 : 0;
+  ended.handed = {kept && runner.status().gauges.broker_has_all, mqtt.TakeUnsaid()};
+  return ended;
+}
+
+Result<int> Run(const Config& config, Start start) {
+  const sigset_t signals = BlockSignals();
+  for (;;) {
+    LK_TRY(Ended ended, Serve(config, start, signals));
+    if (ended.asked == nullptr) {
+      return ended.code;
+    }
+    const std::string successor = std::to_string(ended.asked->successor());
+    ended.asked->Give(ended.handed);
+    if (ended.asked->AwaitServing(kServingWait)) {
+      NotifyManager("MAINPID=" + successor);
+      Say(LogEvent::Level::kInfo, "handed_over", {{"to_pid", successor}});
+      return 0;
+    }
+    Say(LogEvent::Level::kWarning, "takes_back", {{"from_pid", successor}});
+    start = {false, 0, std::move(ended.handed.words)};
+  }
 }
 
 int Main(int argc, char** argv) {
@@ -316,6 +409,14 @@ int Main(int argc, char** argv) {
   app.add_option("--config", config_path, "latchkey.toml; `latchkey fleet init` writes one")
       ->required();
   app.add_flag("--check-config", check_only, "check the configuration and say what is wrong");
+  Start start;
+  app.add_flag("--take-over", start.take_over,
+               "take over from the bridge that runs, without an outage; `latchkey upgrade bridge` "
+               "does this and shows it");
+  app.add_option(
+         "--stop-old", start.stop_old,
+         "with --take-over: end this process, which has the store, when it cannot hand over")
+      ->needs("--take-over");
   CLI11_PARSE(app, argc, argv);
   const Result<Config> config = LoadConfig(config_path);
   if (!config) {
@@ -329,8 +430,12 @@ int Main(int argc, char** argv) {
     return cas ? 0 : 2;
   }
   OpenLog(config->log_level);
-  const Result<int> code = Run(*config);
+  const bool takes_over = start.take_over;
+  const Result<int> code = Run(*config, std::move(start));
   if (!code) {
+    if (takes_over) {
+      TellPhaseOf("failed", {{"why", code.error().text}});
+    }
     Say(LogEvent::Level::kWarning, "bridge_cannot_run", {{"why", code.error().text}});
     return 1;
   }

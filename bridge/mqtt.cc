@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <deque>
+#include <iterator>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -33,7 +34,8 @@ constexpr int kKeepAliveSeconds = 20;
 constexpr int kConnectTimeoutSeconds = 10;
 constexpr uint32_t kSessionExpirySeconds = 24 * 3600;
 constexpr uint16_t kReceiveMaximum = 100;
-constexpr int kFirstError = 0x80;  // MQTT 5.0 section 2.4
+constexpr int kFirstError = 0x80;      // MQTT 5.0 section 2.4
+constexpr unsigned char kNewOnly = 1;  // section 3.8.3.1: not for a subscription that is there
 constexpr std::array<const char*, 6> kFilters = {"lk/1/+/+/state/+",   "lk/1/+/+/presence",
                                                  "lk/1/+/+/keyring",   "lk/1/+/+/command/+",
                                                  "lk/1/+/+/receipt/+", "$SYS/broker/latchkey/#"};
@@ -115,6 +117,10 @@ struct Mqtt::Impl {
   std::deque<Publish> outgoing;
   size_t in_flight = 0;
   bool quit = false;
+  std::vector<Publish> unsaid;  // since quit
+  Instant begun;
+  std::atomic<bool> kept{false};  // of the connection that there is
+  std::atomic<bool> connected_before{false};
 };
 
 namespace {
@@ -140,7 +146,12 @@ void OnConnected(void* context, MQTTAsync_successData5* response) {
     const auto most =
         MQTTProperties_getNumericValue(&response->properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM);
     ImplOf(context).in_flight_max = most > 0 ? std::min<size_t>(most, kInFlightMax) : kInFlightMax;
-    ImplOf(context).tasks.PutAlways(Connected{});
+    Mqtt::Impl& impl = ImplOf(context);
+    impl.kept = impl.options.kept && !impl.connected_before &&
+                response->alt.connect.sessionPresent != 0 &&
+                SystemNow().mono - impl.begun < kKeptFor;
+    impl.connected_before = true;
+    impl.tasks.PutAlways(Connected{});
   });
 }
 
@@ -179,7 +190,7 @@ void OnSubscribed(void* context, MQTTAsync_successData5* response) {
         return;
       }
     }
-    impl.intake.PutAlways(BrokerUp{});
+    impl.intake.PutAlways(BrokerUp{impl.kept});
     impl.tasks.PutAlways(Subscribed{});
   });
 }
@@ -290,6 +301,8 @@ void Mqtt::Impl::Do(Task task) {
   if (auto* publish = std::get_if<Publish>(&task)) {
     if (state == State::kUp || state == State::kSubscribing) {
       outgoing.push_back(std::move(*publish));
+    } else if (quit) {
+      unsaid.push_back(std::move(*publish));
     } else {
       ++dropped;  // the core says it again when the broker is back, or the phone asks again
     }
@@ -359,7 +372,8 @@ void Mqtt::Impl::Connect() {
   }
 }
 
-// Every time, also into a session that is still there: the broker then shows what it retains.
+// Every time, also into a session that is still there: the broker then shows what it retains, but
+// for a session that was kept.
 void Mqtt::Impl::Subscribe() {
   std::array<char*, kFilters.size()> filters{};
   std::array<int, kFilters.size()> qos{};
@@ -369,6 +383,7 @@ void Mqtt::Impl::Subscribe() {
     qos.at(i) = 1;
     wishes.at(i) = MQTTSubscribe_options_initializer;
     wishes.at(i).noLocal = i > 0 ? 1 : 0;  // its own words of state it hears: core/last_known.h
+    wishes.at(i).retainHandling = kept && i + 1 < kFilters.size() ? kNewOnly : 0;  // figures: all
   }
   MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
   response.onSuccess5 = OnSubscribed;
@@ -403,7 +418,12 @@ void Mqtt::Impl::Down(const std::string& why) {
   if (state == State::kDown) {
     return;
   }
-  dropped += outgoing.size();
+  if (quit) {
+    unsaid.insert(unsaid.end(), std::make_move_iterator(outgoing.begin()),
+                  std::make_move_iterator(outgoing.end()));
+  } else {
+    dropped += outgoing.size();
+  }
   outgoing.clear();
   waiting = 0;
   state = State::kDown;
@@ -466,6 +486,8 @@ Result<void> Mqtt::Start() {
     return Fail(v1::REASON_INTERNAL,
                 "paho cannot make a client for " + uri + " (" + std::to_string(rc) + ")");
   }
+  impl_->begun = SystemNow().mono;
+  impl_->outgoing.assign(impl_->options.words.begin(), impl_->options.words.end());
   MQTTAsync_setCallbacks(impl_->client, impl_.get(), OnLost, OnMessage, nullptr);
   MQTTAsync_setDisconnected(impl_->client, impl_.get(), OnServerDisconnect);
   impl_->thread = std::thread([impl = impl_.get()] { impl->Run(); });
@@ -481,6 +503,15 @@ void Mqtt::Stop() {
     MQTTAsync_destroy(&impl_->client);
     impl_->client = nullptr;
   }
+}
+
+std::vector<Publish> Mqtt::TakeUnsaid() {
+  for (Task& task : impl_->tasks.Drain(kOutgoingMax, Duration(0))) {
+    if (auto* publish = std::get_if<Publish>(&task)) {
+      impl_->unsaid.push_back(std::move(*publish));
+    }
+  }
+  return std::exchange(impl_->unsaid, {});
 }
 
 void Mqtt::Send(const Publish& publish) {

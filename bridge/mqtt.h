@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "bridge/figures.h"
 #include "bridge/runner.h"
@@ -28,7 +29,14 @@ struct MqttOptions {
   std::string certificate_file;
   std::string private_key_file;
   uint64_t uncommitted_max = 64;
+  // Of a hand-over. The session is the one that the bridge before has just left, with everything
+  // seen: when the broker still has it, it shows what it retains only for what is new among the
+  // subscriptions, and BrokerUp says `kept`. For the first connection, begun within kKeptFor.
+  bool kept = false;
+  std::vector<Publish> words;  // said first, once the broker listens
 };
+
+inline constexpr Duration kKeptFor = std::chrono::seconds(10);
 
 // Not copyable. Thread rule: made, started and stopped by one thread; Publisher's calls from any.
 class Mqtt final : public Publisher {
@@ -44,6 +52,8 @@ class Mqtt final : public Publisher {
   Result<void> Start();
   // Disconnects, keeping the session at the broker; at most about a second.
   void Stop();
+  // After Stop: words that the broker did not get; those of Send since then, too. Once.
+  std::vector<Publish> TakeUnsaid();
 
   void Send(const Publish& publish) override;
   size_t backlog() const override;

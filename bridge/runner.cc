@@ -79,7 +79,11 @@ Runner::Runner(const Limits& limits, FleetCas fleet_cas, RunnerLimits runner_lim
       migrating_(runner_limits.migration) {}
 
 Result<void> Runner::Load() {
-  LK_TRY(std::unique_ptr<Bridge> core, Loaded());
+  return LoadRest(nullptr);
+}
+
+Result<void> Runner::LoadRest(std::unique_ptr<Bridge> warm) {
+  LK_TRY(std::unique_ptr<Bridge> core, Loaded(std::move(warm)));
   Replace(std::move(core), Keeps::kYes);
   GoOnMigrating();
   UpdateStatus();
@@ -93,8 +97,14 @@ void Runner::Replace(std::unique_ptr<Bridge> core, Keeps keeps) {
 }
 
 // A core as the store says. What the log owes goes into effects_.
-Result<std::unique_ptr<Bridge>> Runner::Loaded() {
-  auto core = std::make_unique<Bridge>(limits_, fleet_cas_);
+Result<std::unique_ptr<Bridge>> Runner::Loaded(std::unique_ptr<Bridge> warm) {
+  std::vector<storage::Kind> kinds = {storage::Kind::kCommand, storage::Kind::kBlock,
+                                      storage::Kind::kWake};
+  if (warm == nullptr) {
+    kinds.insert(kinds.begin(),
+                 {storage::Kind::kRing, storage::Kind::kPresence, storage::Kind::kState});
+  }
+  auto core = warm != nullptr ? std::move(warm) : std::make_unique<Bridge>(limits_, fleet_cas_);
   const auto reader = parts_.store.Snapshot();
   uint64_t damaged = 0;
   uint64_t records = 0;
@@ -106,9 +116,7 @@ Result<std::unique_ptr<Bridge>> Runner::Loaded() {
            {"why", error.text}});
     }
   };
-  for (const storage::Kind kind :
-       {storage::Kind::kRing, storage::Kind::kPresence, storage::Kind::kState,
-        storage::Kind::kCommand, storage::Kind::kBlock, storage::Kind::kWake}) {
+  for (const storage::Kind kind : kinds) {
     LK_CHECK(reader->Scan(
         kind, std::nullopt,
         [&](const storage::Record& record) {

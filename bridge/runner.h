@@ -173,6 +173,9 @@ class Runner {
   // Fills the core from the store; damaged records are logged and counted. Error
   // REASON_STORE_UNAVAILABLE: the store cannot be read.
   Result<void> Load();
+  // As Load, with a core that has all rings, presence and state already, exactly as the store holds
+  // them; it was made with the same limits and CAs.
+  Result<void> LoadRest(std::unique_ptr<Bridge> warm);
   // One turn: waits at most `wait` for input or the core's deadline. Throws Fault when the core is
   // wrong: the process must end.
   void Turn(Duration wait);
@@ -223,7 +226,8 @@ class Runner {
     Instant retry_at;
   };
 
-  Result<std::unique_ptr<Bridge>> Loaded();
+  // `warm`: see LoadRest; nullptr: everything is loaded.
+  Result<std::unique_ptr<Bridge>> Loaded(std::unique_ptr<Bridge> warm = nullptr);
   Duration WaitFor(Duration wait) const;
   void Step(const Input& input, const Now& now, Effects& out);
   void StepAll(const std::vector<Input>& inputs);

@@ -47,6 +47,13 @@ Result<std::unique_ptr<RocksDbStore>> RocksDbStore::Open(const RocksDbOptions& o
   return store;
 }
 
+Result<void> RocksDbStore::MayOpen(const RocksDbOptions& options) {
+  const std::string path = options.path.string();
+  const RocksDbRows rows(path, options.free_bytes_min, options.free_bytes);
+  LK_CHECK(CheckRoom(rows.room(), "the store " + path));
+  return CheckRocksDbSchema(path, options.migrations);
+}
+
 Result<void> RocksDbStore::Scrub() const {
   const RocksDbGrip grip = rows_->Share();
   if (grip.database == nullptr) {
@@ -76,6 +83,18 @@ Result<void> RocksDbStore::Scrub() const {
     return Unavailable("rewriting the store " + rows_->path() + " failed: " + status.ToString());
   }
   return {};
+}
+
+Result<void> RocksDbStore::Flush() const {
+  LK_CHECK(CheckRoom(rows_->room(), "the store " + rows_->path()));
+  const RocksDbGrip grip = rows_->Share();
+  if (grip.database == nullptr) {
+    return Unavailable("the store is being opened again: try again");
+  }
+  const rocksdb::Status status = grip.database->Flush(rocksdb::FlushOptions(), grip.tables->All());
+  return status.ok() ? Result<void>()
+                     : Unavailable("writing the store " + rows_->path() +
+                                   " out failed: " + status.ToString());
 }
 
 RocksDbFigures RocksDbStore::Figures() const {

@@ -54,10 +54,16 @@ class RocksDbStore final : public TypedStore {
   // REASON_STORE_UNAVAILABLE: the folder cannot be made, another process has it, a newer software's
   // schema, damage that recovery cannot pass, disk full.
   static Result<std::unique_ptr<RocksDbStore>> Open(const RocksDbOptions& options);
+  // Whether this software may open the store that is there, also while another process has it open.
+  // Changes nothing. Error REASON_STORE_UNAVAILABLE: newer software wrote it, or there is no room.
+  static Result<void> MayOpen(const RocksDbOptions& options);
   ~RocksDbStore() override;
 
   // Names of files' first and last keys stay in RocksDB's manifest until the store is opened again.
   Result<void> Scrub() const override;
+  // Moves what the write-ahead logs hold into tables, so that whoever opens the store next reads
+  // little of them. From any thread, beside the writer. Error REASON_STORE_UNAVAILABLE.
+  Result<void> Flush() const;
   // From any thread. All 0 while the store is being opened again.
   RocksDbFigures Figures() const;
   // Gives `use` the open database, for rocksdb_backup.h; from any thread. While it runs, a store

@@ -59,7 +59,7 @@ struct Bridge::Impl {
   void CasChanged(const FleetCas& cas, const Now& now, Effects& out);
   void Erase(const Erasure& erasure, const Now& now, Effects& out);
   void Take(const Import& import, const Now& now, Effects& out);
-  void BrokerUp(const Now& now, Effects& out);
+  void BrokerUp(bool kept, const Now& now, Effects& out);
   void BrokerDown();
   void Reconcile(const Now& now, Effects& out);
 
@@ -80,6 +80,8 @@ struct Bridge::Impl {
   std::optional<Instant> reconcile_at;
   Instant reconcile_latest;
   bool unseen_dropped = false;
+  bool had_broker = false;
+  bool owed = false;  // when the broker went it lacked something that is held
 };
 
 void Bridge::Impl::ArrivedCommand(const CarRef& ref, const KeyId& lane, const Publish& publish,
@@ -232,11 +234,22 @@ void Bridge::Impl::Arrived(const Publish& publish, const Now& now, Effects& out)
   }
 }
 
-void Bridge::Impl::BrokerUp(const Now& now, Effects& out) {
+void Bridge::Impl::BrokerUp(bool kept, const Now& now, Effects& out) {
   if (broker_up) {
     BrokerDown();  // inputs that are stepped again can say it twice: a new session all the same
   }
   broker_up = true;
+  had_broker = true;
+  if (kept) {
+    links.BrokerKept(now);
+    outbox.BrokerUp(now, out);
+    denials.BrokerUp(now, out);
+    for (const CarRef& ref : links.online()) {
+      outbox.CarOnline(ref, now);
+    }
+    unseen_dropped = true;
+    return;
+  }
   last_known.BrokerUp();
   rings.BrokerUp();
   links.BrokerUp();
@@ -249,6 +262,7 @@ void Bridge::Impl::BrokerUp(const Now& now, Effects& out) {
 
 void Bridge::Impl::BrokerDown() {
   broker_up = false;
+  owed = reconcile_at.has_value();
   reconcile_at.reset();
   outbox.BrokerDown();
   denials.BrokerDown();
@@ -321,7 +335,7 @@ void Bridge::Step(const Input& input, const Now& now, Effects& out) {
   impl.events.Passes(now, out);
   std::visit(Overloaded{
                  [&](const Message& message) { impl.Arrived(message.publish, now, out); },
-                 [&](const BrokerUp&) { impl.BrokerUp(now, out); },
+                 [&](const BrokerUp& up) { impl.BrokerUp(up.kept, now, out); },
                  [&](const BrokerDown&) { impl.BrokerDown(); },
                  [](const Tick&) {},
                  [&](const FleetCas& cas) { impl.CasChanged(cas, now, out); },
@@ -376,6 +390,8 @@ Gauges Bridge::gauges() const {
   gauges.blocks_standing = impl_->denials.standing();
   gauges.history_cars = impl_->history.cars_open();
   gauges.blocks_agreed = impl_->denials.agreed();
+  gauges.broker_has_all =
+      impl_->broker_up ? !impl_->reconcile_at : impl_->had_broker && !impl_->owed;
   gauges.certificates_expiring_30d = impl_->rings.expiring_soon();
   gauges.cars_by_freshness = impl_->last_known.cars_by_freshness();
   gauges.clocks_ahead = impl_->last_known.clocks().ahead();

@@ -99,6 +99,8 @@ struct Gauges {
   size_t blocks_standing = 0;  // of these, denied now
   size_t history_cars = 0;     // that spoke within the hour: their newest history is in memory
   bool blocks_agreed = false;  // the broker's plugin has taken and told all since BrokerUp
+  // The broker has been given all that it lacked, or had been when it went.
+  bool broker_has_all = false;
   // Of cars whose ring is held, as far as they are known: all a while after start.
   size_t certificates_expiring_30d = 0;     // run out within 30 days, or have
   int64_t certificate_first_expiry_ms = 0;  // the first to run out, since 1970; 0: none known
@@ -119,7 +121,8 @@ class Bridge {
   Bridge(const Bridge&) = delete;
   Bridge& operator=(const Bridge&) = delete;
 
-  // At start, once per record of the store, before the first Step.
+  // At start, once per record of the store, before the first Step. Of one key again: the later one
+  // counts.
   void Load(const storage::Record& record);
   // After the last Load: what `before` has refused stays refused.
   void TakeRefused(const Bridge& before);

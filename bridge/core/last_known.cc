@@ -34,7 +34,7 @@ void LastKnown::Load(const storage::StateRecord& record) {
   Car& car = cars_[record.ref];
   const StateVersion version = VersionOf(*state);
   car.groups[IndexOf(record.group)] =
-      std::make_unique<Held>(Held{version, record.received_at, 0, record.payload, 0});
+      std::make_unique<Held>(Held{version, record.received_at, broker_session_, record.payload, 0});
   car.motion.Take(record.group, *state);
   Effects untold;  // was told when it came
   clocks_.Heard(record.ref, car.clock, {version, std::nullopt, record.received_at, std::nullopt},

@@ -106,7 +106,7 @@ class LastKnown {
   Counters& counters_;
   CarClocks clocks_;
   std::map<CarRef, Car> cars_;
-  uint64_t broker_session_ = 0;
+  uint64_t broker_session_ = 1;  // what is loaded was shown in the first: before BrokerUp, or kept
   std::optional<CarRef> reconciled_;  // last car done; nullopt: none yet
   std::set<CarRef> owed_;             // done before, and the broker has shown something older since
 

@@ -36,6 +36,8 @@ void Links::Load(const storage::PresenceRecord& record) {
                            presence.ended().ended_at_ms()};
   if (presence.online()) {
     online_.insert(record.ref);
+  } else {
+    online_.erase(record.ref);
   }
   newest_broker_started_at_ms_ =
       std::max(newest_broker_started_at_ms_, presence.broker_started_at_ms());
@@ -136,6 +138,14 @@ void Links::See(const Links& other) {
 
 void Links::BrokerUp() {
   ++broker_session_;
+}
+
+void Links::BrokerKept(const Now& now) {
+  ++broker_session_;
+  for (auto& [ref, link] : cars_) {
+    link.seen = broker_session_;
+    link.changed_at = now.mono;
+  }
 }
 
 void Links::Await(const CarRef& ref, std::string offline, const Now& now) {

@@ -42,6 +42,8 @@ class Links {
   LinkChange Arrived(const CarRef& ref, const std::string& payload, const Now& now, Effects& out,
                      v1::Presence* in_force = nullptr);
   void BrokerUp();
+  // The session went on: what was loaded is as the broker last said it.
+  void BrokerKept(const Now& now);
   // Cars held online that the broker has not shown since BrokerUp; they are offline from here on,
   // and awaited.
   std::vector<CarRef> DropUnseen(const Now& now);
@@ -69,6 +71,8 @@ class Links {
   void See(const Links& other);
 
   size_t cars() const { return cars_.size(); }
+
+  const std::set<CarRef>& online() const { return online_; }
 
   size_t cars_online() const { return online_.size(); }
 

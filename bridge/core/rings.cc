@@ -65,6 +65,7 @@ void Rings::Load(const storage::RingRecord& record) {
   Held held;
   held.version = record.version;
   held.payload = record.payload;
+  held.shown = broker_session_;
   cars_[record.ref] = std::move(held);
   look_at_ = Instant{0};
 }

@@ -111,7 +111,7 @@ class Rings {
   Counters& counters_;
   const size_t opened_max_;
   std::map<CarRef, Held> cars_;
-  uint64_t broker_session_ = 0;
+  uint64_t broker_session_ = 1;  // as LastKnown's
   std::optional<CarRef> reconciled_;
   std::deque<Waiting> waiting_;
   std::map<uint64_t, CarRef> opened_;  // those that are opened, the oldest first

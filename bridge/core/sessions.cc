@@ -24,6 +24,7 @@ void CarSessions::Load(const storage::PresenceRecord& record) {
     return;  // Links counts it
   }
   Car& car = cars_[record.ref];
+  car.visit = Visit();
   car.broker_started_at_ms = presence.broker_started_at_ms();
   car.ended_began_at_ms = presence.ended().began_at_ms();
   car.ended_at_ms = presence.ended().ended_at_ms();

@@ -24,8 +24,11 @@ struct Message {
   Publish publish;
 };
 
-// The MQTT session is up and subscribed. Retained messages follow.
-struct BrokerUp {};
+// The MQTT session is up and subscribed. Retained messages follow; unless it was `kept`: it went on
+// without a break from the bridge that wrote the store, which had seen and said everything.
+struct BrokerUp {
+  bool kept = false;
+};
 
 // The MQTT session is gone.
 struct BrokerDown {};

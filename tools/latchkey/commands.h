@@ -32,6 +32,7 @@ void AddMigrate(CLI::App& app, Context& context);    // migrate.cc
 void AddTap(CLI::App& app, Context& context);        // tap.cc
 void AddLog(CLI::App& app, Context& context);        // log.cc: show, follow, export, verify
 void AddStatus(CLI::App& app, Context& context);     // status.cc
+void AddUpgrade(CLI::App& app, Context& context);    // upgrade.cc: upgrade bridge
 void AddDoctor(CLI::App& app, Context& context);     // doctor.cc
 
 }  // namespace latchkey::cli

@@ -56,6 +56,7 @@ int main(int argc, char** argv) {
     latchkey::cli::AddStatus(app, context);
     latchkey::cli::AddDoctor(app, context);
     latchkey::cli::AddLog(app, context);
+    latchkey::cli::AddUpgrade(app, context);
     try {
       std::vector<std::string> arguments =
           latchkey::cli::GuardKeyIds({argv + std::min(argc, 1), argv + argc});

@@ -110,6 +110,9 @@ std::optional<CertificateIdentity> ParseParts(const std::vector<std::string_view
   if (parts[0] == "administrator" && parts.size() == 2 && IsStaffName(parts[1])) {
     return AdministratorIdentity{std::string(parts[1])};
   }
+  if (parts[0] == "peer" && parts.size() == 2 && IsStaffName(parts[1])) {
+    return PeerIdentity{std::string(parts[1])};
+  }
   return std::nullopt;
 }
 
@@ -139,6 +142,8 @@ struct UriWriter {
   std::string operator()(const AdministratorIdentity& administrator) const {
     return "administrator:" + administrator.name;
   }
+
+  std::string operator()(const PeerIdentity& peer) const { return "peer:" + peer.name; }
 };
 
 // nullptr: not exactly one certificate.

@@ -4,10 +4,11 @@
 //   urn:latchkey:operator:{fleet}:{name}:{groups joined by '+'}
 //   urn:latchkey:bridge:{name}
 //   urn:latchkey:registrar:{fleet}          renews certificates of the fleet's cars
-//   urn:latchkey:administrator:{name}       blocks keys
-// A fleet's cars, operators and registrar are signed directly by the fleet's CA, bridge and
-// administrators by the cell's CA: one fleet's CA cannot name another fleet's car, because the
-// checker picks the CA by the fleet named.
+//   urn:latchkey:administrator:{name}       blocks keys, moves clients
+//   urn:latchkey:peer:{name}                a broker towards the one it is joined with
+// A fleet's cars, operators and registrar are signed directly by the fleet's CA, bridge,
+// administrators and peers by the cell's CA: one fleet's CA cannot name another fleet's car,
+// because the checker picks the CA by the fleet named.
 #pragma once
 
 #include <cstdint>
@@ -52,8 +53,13 @@ struct AdministratorIdentity {
   bool operator==(const AdministratorIdentity&) const = default;
 };
 
+struct PeerIdentity {
+  std::string name;
+  bool operator==(const PeerIdentity&) const = default;
+};
+
 using CertificateIdentity = std::variant<CarIdentity, OperatorIdentity, BridgeIdentity,
-                                         RegistrarIdentity, AdministratorIdentity>;
+                                         RegistrarIdentity, AdministratorIdentity, PeerIdentity>;
 
 // The URI for an identity, and back. Error REASON_BAD_CERTIFICATE: not of the grammar above.
 std::string ToUri(const CertificateIdentity& identity);

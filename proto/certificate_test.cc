@@ -64,6 +64,7 @@ TEST_CASE("identity: each kind's URI goes there and back") {
            Case{BridgeIdentity{"main"}, "urn:latchkey:bridge:main"},
            Case{RegistrarIdentity{FleetId::Parse("demo").value()}, "urn:latchkey:registrar:demo"},
            Case{AdministratorIdentity{"ann"}, "urn:latchkey:administrator:ann"},
+           Case{PeerIdentity{"b2"}, "urn:latchkey:peer:b2"},
        }) {
     CHECK(ToUri(row.identity) == row.uri);
     const auto identity = ParseIdentityUri(row.uri);

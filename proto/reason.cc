@@ -109,6 +109,9 @@ constexpr std::array<ReasonFacts, kReasonCount> kFacts = {{
     {"ended", 0x83, false, false,
      "The command that was to be taken back has its outcome or had begun, so nothing was taken "
      "back. Look at its outcome and at the car's state."},
+    {"moved", 0x9c, false, true,
+     "This broker has handed the sender over to another one. Nothing happened. Connect to the next "
+     "broker of the list."},
 }};
 
 }  // namespace

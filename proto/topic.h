@@ -36,6 +36,10 @@ inline constexpr size_t kTopicKindCount = 9;
 // Only bridges may read it; only the plugin writes it.
 inline constexpr std::string_view kEventTopic = "$SYS/broker/latchkey/event";
 
+// Not below lk/1: where the plugins of two brokers that are joined speak to each other, a
+// v1.PeerWord each. Only they may write and read it.
+inline constexpr std::string_view kPeerTopic = "lk/peer";
+
 // One parsed topic name. Views live as long as the parsed string. `fleet`, `car`, `lane` obey their
 // rules.
 struct Topic {

@@ -39,8 +39,16 @@ void Links::Load(const storage::PresenceRecord& record) {
   } else {
     online_.erase(record.ref);
   }
-  newest_broker_started_at_ms_ =
-      std::max(newest_broker_started_at_ms_, presence.broker_started_at_ms());
+  Newest(presence.broker()) = std::max(Newest(presence.broker()), presence.broker_started_at_ms());
+}
+
+// Bounded: of so many brokers none is known, and none of their words are stale.
+uint64_t& Links::Newest(const std::string& broker) {
+  constexpr size_t kBrokersMax = 16;
+  if (newest_started_at_ms_.size() >= kBrokersMax && !newest_started_at_ms_.contains(broker)) {
+    newest_started_at_ms_.clear();
+  }
+  return newest_started_at_ms_[broker];
 }
 
 LinkChange Links::Arrived(const CarRef& ref, const std::string& payload, const Now& now,
@@ -54,11 +62,12 @@ LinkChange Links::Arrived(const CarRef& ref, const std::string& payload, const N
   const uint64_t started = presence.broker_started_at_ms();
   const auto latest_possible =
       static_cast<uint64_t>(std::max<int64_t>(0, (now.wall + kBrokerAheadMax).ms));
-  if (started < newest_broker_started_at_ms_ && newest_broker_started_at_ms_ <= latest_possible) {
+  uint64_t& newest = Newest(presence.broker());
+  if (started < newest && newest <= latest_possible) {
     ++counters_.refused[v1::REASON_OLDER_VERSION];
     return LinkChange::kNone;
   }
-  newest_broker_started_at_ms_ = started;
+  newest = started;
   auto car = cars_.find(ref);
   if (car == cars_.end()) {
     if (cars_.size() >= limits_.cars_max) {
@@ -131,7 +140,7 @@ uint64_t Links::VisitOf(const CarRef& ref) const {
 void Links::See(const Links& other) {
   cars_ = other.cars_;
   online_ = other.online_;
-  newest_broker_started_at_ms_ = other.newest_broker_started_at_ms_;
+  newest_started_at_ms_ = other.newest_started_at_ms_;
   broker_session_ = other.broker_session_;
   last_visit_ = other.last_visit_;
 }

@@ -36,9 +36,11 @@ class Links {
   Links(const Limits& limits, Counters& counters);
 
   void Load(const storage::PresenceRecord& record);
-  // A message of presence. One of a broker that started before the newest seen is stale: ignored
-  // and counted REASON_OLDER_VERSION, unless the newest seen lies in the future: then a clock was
-  // wrong, and it is forgotten. `in_force` (nullptr: nobody asks) gets the word when it is neither.
+  // A message of presence. One of a broker that started before the newest seen of the same broker
+  // is stale: ignored and counted REASON_OLDER_VERSION, unless the newest seen lies in the future:
+  // then a clock was wrong, and it is forgotten. Of two brokers that are joined the one that is
+  // listened to has put the words of both in order. `in_force` (nullptr: nobody asks) gets the word
+  // when it is neither.
   LinkChange Arrived(const CarRef& ref, const std::string& payload, const Now& now, Effects& out,
                      v1::Presence* in_force = nullptr);
   void BrokerUp();
@@ -98,6 +100,7 @@ class Links {
     std::string offline;  // v1::Presence, for when it does not come
   };
 
+  uint64_t& Newest(const std::string& broker);
   void Await(const CarRef& ref, std::string offline, const Now& now);
   void AwaitNoMore(const CarRef& ref);
 
@@ -107,7 +110,8 @@ class Links {
   std::set<CarRef> online_;
   std::map<CarRef, Awaited> awaited_;
   std::set<std::pair<Instant, CarRef>> awaited_until_;
-  uint64_t newest_broker_started_at_ms_ = 0;
+  // The newest run seen of each broker, by Presence.broker.
+  std::map<std::string, uint64_t> newest_started_at_ms_;
   uint64_t broker_session_ = 0;
   uint64_t last_visit_ = 0;
 };

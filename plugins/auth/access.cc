@@ -27,7 +27,8 @@ enum class Need : uint8_t {
   kGroup,     // a phone as kRing, an operator of the fleet: with the state group's permission
 };
 
-// By PrincipalKind: phone, car, operator, bridge, registrar, administrator.
+// By PrincipalKind: phone, car, operator, bridge, registrar, administrator, peer. A peer hands on
+// what was allowed at the other broker.
 using Columns = std::array<Need, kPrincipalKindCount>;
 
 struct Row {
@@ -41,23 +42,24 @@ constexpr Need kYes = Need::kSelf;
 // By TopicKind.
 constexpr std::array<Row, kTopicKindCount> kTable = {{
     // state
-    {{kNo, kYes, kNo, kYes, kNo, kNo}, {Need::kGroup, kNo, Need::kGroup, kYes, kNo, kNo}},
+    {{kNo, kYes, kNo, kYes, kNo, kNo, kYes},
+     {Need::kGroup, kNo, Need::kGroup, kYes, kNo, kNo, kYes}},
     // presence
-    {{kNo, kNo, kNo, kNo, kNo, kNo}, {Need::kRing, kNo, kYes, kYes, kNo, kNo}},
+    {{kNo, kNo, kNo, kNo, kNo, kNo, kYes}, {Need::kRing, kNo, kYes, kYes, kNo, kNo, kYes}},
     // keyring
-    {{kNo, kYes, kNo, kYes, kNo, kNo}, {Need::kRing, kYes, kNo, kYes, kNo, kNo}},
+    {{kNo, kYes, kNo, kYes, kNo, kNo, kYes}, {Need::kRing, kYes, kNo, kYes, kNo, kNo, kYes}},
     // pairing
-    {{Need::kLane, kNo, kNo, kNo, kNo, kNo}, {kNo, kYes, kNo, kNo, kNo, kNo}},
+    {{Need::kLane, kNo, kNo, kNo, kNo, kNo, kYes}, {kNo, kYes, kNo, kNo, kNo, kNo, kYes}},
     // pairing answer
-    {{kNo, kYes, kNo, kNo, kNo, kNo}, {Need::kLane, kNo, kNo, kNo, kNo, kNo}},
+    {{kNo, kYes, kNo, kNo, kNo, kNo, kYes}, {Need::kLane, kNo, kNo, kNo, kNo, kNo, kYes}},
     // command
-    {{Need::kLaneRing, kNo, kNo, kYes, kNo, kNo}, {kNo, kYes, kNo, kYes, kNo, kNo}},
+    {{Need::kLaneRing, kNo, kNo, kYes, kNo, kNo, kYes}, {kNo, kYes, kNo, kYes, kNo, kNo, kYes}},
     // receipt
-    {{kNo, kYes, kNo, kYes, kNo, kNo}, {Need::kLaneRing, kNo, kNo, kYes, kNo, kNo}},
+    {{kNo, kYes, kNo, kYes, kNo, kNo, kYes}, {Need::kLaneRing, kNo, kNo, kYes, kNo, kNo, kYes}},
     // certificate
-    {{kNo, kNo, kNo, kNo, kYes, kNo}, {kNo, kYes, kNo, kNo, kNo, kNo}},
+    {{kNo, kNo, kNo, kNo, kYes, kNo, kYes}, {kNo, kYes, kNo, kNo, kNo, kNo, kYes}},
     // certificate request
-    {{kNo, kYes, kNo, kNo, kNo, kNo}, {kNo, kNo, kNo, kNo, kYes, kNo}},
+    {{kNo, kYes, kNo, kNo, kNo, kNo, kYes}, {kNo, kNo, kNo, kNo, kYes, kNo, kYes}},
 }};
 
 Need NeedOf(PrincipalKind who, Access access, TopicKind kind) {
@@ -75,6 +77,7 @@ bool InReach(const Principal& principal, const Topic& topic) {
       return topic.fleet == principal.car.fleet.str();
     case PrincipalKind::kPhone:
     case PrincipalKind::kBridge:
+    case PrincipalKind::kPeer:
       return true;
     case PrincipalKind::kAdministrator:
       return false;
@@ -171,10 +174,10 @@ bool IsCell(PrincipalKind kind) {
   return kind == PrincipalKind::kBridge || kind == PrincipalKind::kAdministrator;
 }
 
-// What is retained of a car is emptied when it is erased, by the bridge alone.
+// What is retained of a car is emptied when it is erased, by the bridge alone, at whichever broker.
 Verdict CheckEmptying(const Principal& principal, const Topic& topic, const Directory& directory,
                       Timestamp now) {
-  if (principal.kind == PrincipalKind::kBridge) {
+  if (principal.kind == PrincipalKind::kBridge || principal.kind == PrincipalKind::kPeer) {
     return Verdict::Allow();
   }
   const Need need = NeedOf(principal.kind, Access::kWrite, topic.kind);
@@ -191,6 +194,10 @@ Verdict CheckTopic(const Principal& principal, const Question& question, const D
   }
   if (!read && question.topic == kControlTopic) {
     return IsCell(principal.kind) ? Verdict::Allow() : Verdict::Refuse(v1::REASON_NOT_ALLOWED);
+  }
+  if (question.topic == kPeerTopic) {
+    return principal.kind == PrincipalKind::kPeer ? Verdict::Allow()
+                                                  : Verdict::Refuse(v1::REASON_NOT_ALLOWED);
   }
   const std::optional<Topic> topic = ParseTopic(question.topic);
   if (!topic) {
@@ -253,12 +260,17 @@ Verdict CheckFilter(const Principal& principal, const Question& question,
   if (bridge && question.topic.substr(0, kBrokerTopics.size()) == kBrokerTopics) {
     return Verdict::Allow();
   }
+  if (question.topic == kPeerTopic) {
+    return principal.kind == PrincipalKind::kPeer ? Verdict::Allow()
+                                                  : Verdict::Refuse(v1::REASON_NOT_ALLOWED);
+  }
   const std::optional<Filter> filter = ParseFilter(question.topic);
   if (!filter) {
     return Verdict::Refuse(v1::REASON_UNKNOWN_TOPIC);
   }
   switch (principal.kind) {
     case PrincipalKind::kBridge:
+    case PrincipalKind::kPeer:
       return Verdict::Allow();
     case PrincipalKind::kCar:
       if (!filter->share.empty()) {

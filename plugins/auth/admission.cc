@@ -38,8 +38,9 @@ std::optional<Crowd> CrowdOf(std::string_view client_id, bool has_certificate) {
       slash == client_id.npos ? std::string_view() : client_id.substr(slash);
   const bool registrar = rest.substr(0, kRegistrar.size()) == kRegistrar &&
                          (rest.size() == kRegistrar.size() || rest[kRegistrar.size()] == '/');
-  return first == "bridge" || first == "administrator" || registrar ? std::nullopt
-                                                                    : std::optional(Crowd::kCars);
+  return first == "bridge" || first == "administrator" || first == "peer" || registrar
+             ? std::nullopt
+             : std::optional(Crowd::kCars);
 }
 
 void Admission::Minute::Add(Instant now) {

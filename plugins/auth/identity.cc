@@ -17,6 +17,7 @@ constexpr std::string_view kBridgeWord = "bridge";
 constexpr std::string_view kOperatorWord = "operator";
 constexpr std::string_view kRegistrarWord = "registrar";
 constexpr std::string_view kAdministratorWord = "administrator";
+constexpr std::string_view kPeerWord = "peer";
 constexpr std::string_view kBrokerMadePrefix = "auto-";  // Mosquitto's default auto_id_prefix
 
 std::string Joined(std::string_view a, std::string_view b) {
@@ -46,12 +47,14 @@ std::string OwnClientId(const Principal& principal) {
       return Joined(principal.car.fleet.str(), kRegistrarWord);
     case PrincipalKind::kAdministrator:
       return Joined(kAdministratorWord, principal.name);
+    case PrincipalKind::kPeer:
+      return Joined(kPeerWord, principal.name);
   }
   return {};
 }
 
 bool IsOthersFleet(std::string_view fleet) {
-  return fleet == kBridgeWord || fleet == kAdministratorWord;
+  return fleet == kBridgeWord || fleet == kAdministratorWord || fleet == kPeerWord;
 }
 
 bool IsOthersCar(std::string_view car) {
@@ -83,6 +86,9 @@ Principal PrincipalOf(const CertificateIdentity& identity) {
   } else if (const auto* administrator = std::get_if<AdministratorIdentity>(&identity)) {
     principal.kind = PrincipalKind::kAdministrator;
     principal.name = administrator->name;
+  } else if (const auto* peer = std::get_if<PeerIdentity>(&identity)) {
+    principal.kind = PrincipalKind::kPeer;
+    principal.name = peer->name;
   }
   return principal;
 }
@@ -135,6 +141,8 @@ std::string Principal::ToText() const {
       return "registrar:" + car.fleet.str();
     case PrincipalKind::kAdministrator:
       return "administrator:" + name;
+    case PrincipalKind::kPeer:
+      return "peer:" + name;
   }
   return {};
 }
@@ -155,6 +163,7 @@ const std::string* Trust::CaOf(const Principal& principal) const {
       return nullptr;
     case PrincipalKind::kBridge:
     case PrincipalKind::kAdministrator:
+    case PrincipalKind::kPeer:
       return &cell_ca;
     case PrincipalKind::kCar:
     case PrincipalKind::kOperator:
@@ -170,6 +179,7 @@ bool Trust::Revoked(const Principal& principal) const {
       return false;
     case PrincipalKind::kBridge:
     case PrincipalKind::kAdministrator:
+    case PrincipalKind::kPeer:
       return cell_revoked.serials.contains(principal.serial);
     case PrincipalKind::kCar:
     case PrincipalKind::kOperator:
@@ -196,6 +206,10 @@ Result<Principal> Identify(const Credentials& credentials, const Trust& trust, T
   return principal;
 }
 
+bool IsPeerClientId(std::string_view client_id) {
+  return client_id.size() > kPeerWord.size() && BeginsWithId(client_id, kPeerWord);
+}
+
 std::optional<Principal> RestingPrincipal(std::string_view client_id, const Trust& trust) {
   std::array<std::string_view, 2> levels;
   const size_t slash = client_id.find('/');
@@ -205,11 +219,11 @@ std::optional<Principal> RestingPrincipal(std::string_view client_id, const Trus
     levels[1] = levels[1].substr(0, levels[1].find('/'));
   }
   Principal principal;
-  if (levels[0] == kBridgeWord) {
+  if (levels[0] == kBridgeWord || levels[0] == kPeerWord) {
     if (levels[1].empty()) {
       return std::nullopt;
     }
-    principal.kind = PrincipalKind::kBridge;
+    principal.kind = levels[0] == kPeerWord ? PrincipalKind::kPeer : PrincipalKind::kBridge;
     principal.name = std::string(levels[1]);
     return principal;
   }

@@ -16,21 +16,29 @@
 
 namespace latchkey::auth {
 
-enum class PrincipalKind : uint8_t { kPhone, kCar, kOperator, kBridge, kRegistrar, kAdministrator };
+enum class PrincipalKind : uint8_t {
+  kPhone,
+  kCar,
+  kOperator,
+  kBridge,
+  kRegistrar,
+  kAdministrator,
+  kPeer
+};
 
-inline constexpr size_t kPrincipalKindCount = 6;
+inline constexpr size_t kPrincipalKindCount = 7;
 
 struct Principal {
   PrincipalKind kind = PrincipalKind::kPhone;
   CarRef car;                // kCar: itself. kOperator, kRegistrar: only `fleet` is set
   KeyId key;                 // kPhone
-  std::string name;          // kOperator, kBridge, kAdministrator
+  std::string name;          // kOperator, kBridge, kAdministrator, kPeer
   uint32_t permissions = 0;  // kOperator: mask of Bit(PERMISSION_READ_*)
   std::string serial;        // of its certificate, as Certificate::serial; empty: it has none
   bool operator==(const Principal&) const = default;
 
   // For logs and as MQTT user name: "phone:{key}", "car:{fleet}/{car}", "operator:{fleet}/{name}",
-  // "bridge:{name}", "registrar:{fleet}", "administrator:{name}".
+  // "bridge:{name}", "registrar:{fleet}", "administrator:{name}", "peer:{name}".
   std::string ToText() const;
 };
 
@@ -45,7 +53,7 @@ struct Credentials {
 // Whom this cell believes.
 struct Trust {
   std::string cell;     // `aud` of phones' tokens
-  std::string cell_ca;  // DER; signs bridges and administrators
+  std::string cell_ca;  // DER; signs bridges, administrators and peers
   std::map<std::string, std::string, std::less<>> fleet_cas;      // fleet -> DER
   Revocations cell_revoked;                                       // by the cell's CA
   std::map<std::string, Revocations, std::less<>> fleet_revoked;  // fleet -> by its CA
@@ -67,6 +75,10 @@ struct Trust {
 // client id is not the principal's own, or its names could be mistaken for another principal's
 // client id.
 Result<Principal> Identify(const Credentials& credentials, const Trust& trust, Timestamp now);
+
+// Is this the client id of this broker's own end of its connection to the one it is joined with?
+// Nobody has it who signed in: that end never does.
+bool IsPeerClientId(std::string_view client_id);
 
 // Whose session a client id is, for sessions that rest in the broker while their client is away:
 // client ids are bound to principals at sign-in, so the id alone says it. nullopt: nobody's, an

@@ -9,6 +9,8 @@ namespace latchkey::auth {
 
 namespace {
 
+constexpr size_t kBrokerNameMax = 32;
+
 // Empty: `rate` stays as it is.
 Result<void> TakeRate(const std::string& name, const std::string& text, Rate& rate) {
   if (!text.empty()) {
@@ -19,6 +21,13 @@ Result<void> TakeRate(const std::string& name, const std::string& text, Rate& ra
     rate = *read;
   }
   return {};
+}
+
+bool ValidBroker(std::string_view name) {
+  return name.size() <= kBrokerNameMax && std::all_of(name.begin(), name.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '-' || c == '_';
+         });
 }
 
 }  // namespace
@@ -34,11 +43,12 @@ Result<Options> ReadOptions(const std::vector<broker::Option>& given) {
     bool needed;
   };
 
-  const std::array<Known, 7> known = {{{"cell", &options.trust.cell, true},
+  const std::array<Known, 8> known = {{{"cell", &options.trust.cell, true},
                                        {"cell_ca", &options.trust.cell_ca, true},
                                        {"cell_crl", &options.trust.cell_crl, false},
                                        {"fleet_ca_dir", &options.trust.fleet_ca_dir, true},
                                        {"ring_file", &options.ring_file, true},
+                                       {"broker", &options.broker, false},
                                        {"rate_sign_in", &rate, false},
                                        {"admit_rate", &admit, false}}};
   for (const broker::Option& option : given) {
@@ -48,7 +58,7 @@ Result<Options> ReadOptions(const std::vector<broker::Option>& given) {
       return Fail(v1::REASON_MALFORMED,
                   "plugin_opt_" + option.key +
                       " is not an option of latchkey_auth; it has cell, cell_ca, cell_crl, "
-                      "fleet_ca_dir, ring_file, rate_sign_in, admit_rate");
+                      "fleet_ca_dir, ring_file, broker, rate_sign_in, admit_rate");
     }
     *row->value = option.value;
   }
@@ -57,6 +67,10 @@ Result<Options> ReadOptions(const std::vector<broker::Option>& given) {
       return Fail(v1::REASON_MALFORMED,
                   "plugin_opt_" + std::string(row.key) + " is missing or empty: set it");
     }
+  }
+  if (!ValidBroker(options.broker)) {
+    return Fail(v1::REASON_MALFORMED,
+                "plugin_opt_broker is not up to 32 letters, digits, '-' or '_': name it so");
   }
   LK_CHECK(TakeRate("rate_sign_in", rate, options.rate_sign_in));
   LK_CHECK(TakeRate("admit_rate", admit, options.admit_rate));

@@ -15,6 +15,7 @@ struct Options {
   TrustPaths trust;
   std::string ring_file;
   Rate rate_sign_in{5, 200};  // failed sign-ins of one address
+  std::string broker;         // its name among the cell's brokers; empty: it is the only one
   Rate admit_rate;            // sign-ins of cars, and likewise of phones; no limit unless set
 };
 

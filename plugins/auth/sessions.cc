@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "proto/topic.h"
+#include "proto/wire.h"
 
 namespace latchkey::auth {
 
@@ -28,6 +29,7 @@ v1::AddressKind AddressKindOf(std::string_view address) {
 Publish Sessions::PresenceOf(const CarRef& ref, v1::Presence presence,
                              const CarLinks* links) const {
   presence.set_broker_started_at_ms(static_cast<uint64_t>(started_at_.ms));
+  presence.set_broker(broker_);
   if (links != nullptr && links->ended.number != 0) {
     const Ended& from = links->ended;
     v1::EndedSession& ended = *presence.mutable_ended();
@@ -139,6 +141,10 @@ std::optional<Publish> Sessions::End(Connection connection, const Now& now) {
   if (links.open > 0) {
     return OnlineOf(ended.principal.car, links);
   }
+  const auto at_peer = at_peer_.find(ended.principal.car);
+  if (at_peer != at_peer_.end()) {
+    return Publish{PresenceTopic(ended.principal.car), at_peer->second.payload, 1, Retain::kYes, 0};
+  }
   v1::Presence presence;
   presence.set_online(false);
   presence.set_since_ms(static_cast<uint64_t>(now.wall.ms));
@@ -210,13 +216,56 @@ std::vector<std::string> Sessions::ClientsWhere(
   return {clients.begin(), clients.end()};
 }
 
-std::optional<Publish> Sessions::OfflineAtStart(const CarRef& ref) const {
-  if (cars_.contains(ref)) {
-    return std::nullopt;
+void Sessions::ForEach(const std::function<void(const Session&)>& visit) const {
+  for (const auto& [connection, entry] : sessions_) {
+    visit(entry.session);
   }
+}
+
+bool Sessions::TakePeerWord(const CarRef& ref, std::string_view payload) {
+  const auto word = FromWire<v1::Presence>(payload, RuleOf(TopicKind::kPresence).payload_bytes_max);
+  if (!word || word->broker() == broker_) {
+    return false;
+  }
+  const auto car = cars_.find(ref);
+  const bool here = car != cars_.end() && car->second.open > 0;
+  const auto own_since =
+      car == cars_.end()
+          ? 0
+          : static_cast<uint64_t>(here ? car->second.since.ms : car->second.ended.ended_at.ms);
+  if (!word->online()) {
+    const auto known = at_peer_.find(ref);
+    const bool older = known != at_peer_.end() && word->since_ms() < known->second.since_ms;
+    if (!older) {
+      at_peer_.erase(ref);
+    }
+    return !older && !here && word->since_ms() >= own_since;
+  }
+  at_peer_.insert_or_assign(ref, AtPeer{word->since_ms(), std::string(payload)});
+  return !here || word->since_ms() >= own_since;
+}
+
+std::vector<Publish> Sessions::TakePeerGone(size_t most, Timestamp now) {
+  std::vector<Publish> said;
+  while (!at_peer_.empty() && said.size() < most) {
+    const CarRef ref = at_peer_.begin()->first;
+    at_peer_.erase(at_peer_.begin());
+    const auto car = cars_.find(ref);
+    const bool here = car != cars_.end() && car->second.open > 0;
+    said.push_back(here ? OnlineOf(ref, car->second) : AwaySince(ref, now));
+  }
+  return said;
+}
+
+std::optional<Publish> Sessions::OfflineAtStart(const CarRef& ref) const {
+  return cars_.contains(ref) || at_peer_.contains(ref) ? std::nullopt
+                                                       : std::optional(AwaySince(ref, started_at_));
+}
+
+Publish Sessions::AwaySince(const CarRef& ref, Timestamp since) const {
   v1::Presence presence;
   presence.set_online(false);
-  presence.set_since_ms(static_cast<uint64_t>(started_at_.ms));
+  presence.set_since_ms(static_cast<uint64_t>(since.ms));
   presence.set_reason(v1::OFFLINE_REASON_BROKER_RESTART);
   return PresenceOf(ref, std::move(presence), nullptr);
 }

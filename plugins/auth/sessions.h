@@ -37,8 +37,10 @@ class Sessions {
  public:
   using Connection = const void*;  // compared, never followed
 
-  // `started_at` names this run of the broker in every Presence.
-  explicit Sessions(Timestamp started_at) : started_at_(started_at) {}
+  // `started_at` names this run of the broker in every Presence, `broker` the broker when the cell
+  // has several.
+  explicit Sessions(Timestamp started_at, std::string broker = {})
+      : started_at_(started_at), broker_(std::move(broker)) {}
 
   // A connection has signed in. Gives the presence to publish: of a car, for each new connection.
   // Signing in again on the same connection (Mosquitto does that on SIGHUP) changes nothing.
@@ -68,8 +70,20 @@ class Sessions {
   std::vector<std::string> ClientsWhere(
       const std::function<bool(const Principal&)>& is_meant) const;
 
+  void ForEach(const std::function<void(const Session&)>& visit) const;
+
+  // What the broker that this one is joined with says of a car. True: it holds here, too, and may
+  // pass. It does not when the car's newest connection is here, when it is this broker's own word
+  // that comes back, or older than what was said here. Then it is kept: it is in force when the car
+  // has no connection here any more.
+  bool TakePeerWord(const CarRef& ref, std::string_view payload);
+
+  // The other broker has not been heard of for long. Presence to publish of at most `most` of the
+  // cars that were connected there: offline, BROKER_RESTART. Empty: all have been told.
+  std::vector<Publish> TakePeerGone(size_t most, Timestamp now);
+
   // Presence of a car known from before the broker started: offline, BROKER_RESTART. nullopt: it
-  // has been connected since.
+  // has been connected since, here or at the other broker.
   std::optional<Publish> OfflineAtStart(const CarRef& ref) const;
 
   size_t size() const { return sessions_.size(); }
@@ -115,9 +129,19 @@ class Sessions {
 
   static Ended EndedOf(const Entry& entry, bool taken_over, const Now& now);
   Publish PresenceOf(const CarRef& ref, v1::Presence presence, const CarLinks* links) const;
+  // Offline, BROKER_RESTART.
+  Publish AwaySince(const CarRef& ref, Timestamp since) const;
   Publish OnlineOf(const CarRef& ref, const CarLinks& links) const;
 
+  // A car that is connected at the other broker.
+  struct AtPeer {
+    uint64_t since_ms = 0;
+    std::string payload;  // v1::Presence
+  };
+
   Timestamp started_at_;
+  std::string broker_;
+  std::unordered_map<CarRef, AtPeer> at_peer_;
   std::unordered_map<Connection, Entry> sessions_;
   std::unordered_map<std::string, Connection> newest_;  // by client id
   std::unordered_map<CarRef, CarLinks> cars_;

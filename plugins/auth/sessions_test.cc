@@ -233,5 +233,74 @@ TEST_CASE("sessions: the kind of an address, never the address") {
   CHECK(AddressKindOf("2001:db8::7") == v1::ADDRESS_KIND_IPV6);
 }
 
+// What the plugin of broker b2 says of f1/c1.
+std::string FromB2(bool online, int64_t since_s) {
+  v1::Presence presence;
+  presence.set_online(online);
+  presence.set_since_ms(static_cast<uint64_t>((kNow + kSecond * since_s).ms));
+  presence.set_broker("b2");
+  presence.set_broker_started_at_ms(1);
+  return presence.SerializeAsString();
+}
+
+TEST_CASE("sessions: a car that moved is where its newest connection is, whatever ends late") {
+  Story s;
+  const CarRef ref = Ref("f1", "c1");
+  s.CarConnects(0);  // since 1 s
+  CHECK_MESSAGE(s.sessions.TakePeerWord(ref, FromB2(true, 2)), "it has moved");
+  // The old connection's end is not the car's: what the other broker says is said again.
+  const std::optional<Publish> said = s.sessions.End(s.At(0), {kNow + kSecond * 9, Instant{9000}});
+  REQUIRE(said.has_value());
+  CHECK(said->payload == FromB2(true, 2));
+  CHECK_MESSAGE(!s.sessions.OfflineAtStart(ref), "it is connected there");
+  CHECK(s.sessions.TakePeerWord(ref, FromB2(false, 20)));
+}
+
+TEST_CASE("sessions: what the other broker says late of a car that is here does not hold") {
+  Story s;
+  const CarRef ref = Ref("f1", "c1");
+  s.now = kNow + kSecond * 10;
+  s.CarConnects(0);  // since 11 s
+  CHECK_FALSE(s.sessions.TakePeerWord(ref, FromB2(false, 12)));
+  CHECK_FALSE(s.sessions.TakePeerWord(ref, FromB2(true, 5)));
+  // But it is the one that is left when the car goes from here.
+  const std::optional<Publish> said = s.sessions.End(s.At(0), {kNow + kSecond * 20, Instant{9000}});
+  REQUIRE(said.has_value());
+  CHECK(said->payload == FromB2(true, 5));
+}
+
+TEST_CASE("sessions: the own word that comes back, and what is no word, do not hold") {
+  Sessions sessions(kNow, "b2");
+  CHECK_FALSE(sessions.TakePeerWord(Ref("f1", "c1"), FromB2(true, 5)));
+  CHECK_FALSE(sessions.TakePeerWord(Ref("f1", "c1"), "\xff\xff"));
+  CHECK(sessions.OfflineAtStart(Ref("f1", "c1")).has_value());
+}
+
+TEST_CASE("sessions: cars of a broker that is gone for long are offline, but those that are here") {
+  Story s;
+  s.CarConnects(0);  // f1/c1, since 1 s
+  CHECK_FALSE(s.sessions.TakePeerWord(Ref("f1", "c1"), FromB2(true, 0)));
+  for (int i = 2; i < 6; ++i) {
+    CHECK(s.sessions.TakePeerWord(Ref("f1", "c" + std::to_string(i)), FromB2(true, 3)));
+  }
+  size_t online = 0;
+  size_t told = 0;
+  for (;;) {
+    const std::vector<Publish> said = s.sessions.TakePeerGone(2, kNow + kSecond * 60);
+    if (said.empty()) {
+      break;
+    }
+    for (const Publish& publish : said) {
+      v1::Presence presence;
+      REQUIRE(presence.ParseFromString(publish.payload));
+      online += presence.online() ? 1 : 0;
+      CHECK((presence.online() || presence.reason() == v1::OFFLINE_REASON_BROKER_RESTART));
+      ++told;
+    }
+  }
+  CHECK(told == 5);
+  CHECK(online == 1);
+}
+
 }  // namespace
 }  // namespace latchkey::auth

@@ -5,8 +5,11 @@
 #include <utility>
 
 #include "latchkey/v1/certificate.pb.h"
+#include "latchkey/v1/control.pb.h"
 #include "latchkey/v1/keyring.pb.h"
 #include "latchkey/v1/pairing.pb.h"
+#include "latchkey/v1/presence.pb.h"
+#include "proto/blocks.h"
 #include "proto/certificate.h"
 #include "proto/command.h"
 #include "proto/crypto.h"
@@ -144,7 +147,7 @@ Verdict CheckPayload(const Topic& topic, std::string_view payload, Timestamp now
     case TopicKind::kState:
       return VerdictOf(ParseState(payload, topic.group));
     case TopicKind::kPresence:
-      return Verdict::Refuse(v1::REASON_NOT_ALLOWED);
+      return FromWire<v1::Presence>(payload, payload.size()) ? Verdict::Allow() : Malformed();
     case TopicKind::kKeyRing:
       return CheckRing(payload);
     case TopicKind::kPairingClaim:
@@ -163,17 +166,33 @@ Verdict CheckPayload(const Topic& topic, std::string_view payload, Timestamp now
   return Verdict::Refuse(v1::REASON_UNKNOWN_TOPIC);
 }
 
+Verdict CheckPeerWord(const Arriving& message) {
+  if (!message.from_peer) {
+    return Verdict::Refuse(v1::REASON_NOT_ALLOWED);
+  }
+  if (message.payload.size() > kControlBytesMax) {
+    return Verdict::Refuse(v1::REASON_TOO_LARGE);
+  }
+  if (message.retain == Retain::kYes) {
+    return Verdict::Refuse(v1::REASON_RETAIN_NOT_ALLOWED);
+  }
+  return FromWire<v1::PeerWord>(message.payload, kControlBytesMax) ? Verdict::Allow() : Malformed();
+}
+
 }  // namespace
 
 Verdict CheckMessage(const Arriving& message, Timestamp now) {
   if (message.topic.substr(0, kControlPrefix.size()) == kControlPrefix) {
     return Verdict::Allow();
   }
+  if (message.topic == kPeerTopic) {
+    return CheckPeerWord(message);
+  }
   const std::optional<Topic> topic = ParseTopic(message.topic);
   if (!topic) {
     return Verdict::Refuse(v1::REASON_UNKNOWN_TOPIC);
   }
-  if (topic->kind == TopicKind::kPresence && !message.payload.empty()) {
+  if (topic->kind == TopicKind::kPresence && !message.payload.empty() && !message.from_peer) {
     return Verdict::Refuse(v1::REASON_NOT_ALLOWED);
   }
   const TopicRule& rule = RuleOf(topic->kind);

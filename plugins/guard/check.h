@@ -15,14 +15,15 @@ struct Arriving {
   std::string_view topic;
   std::string_view payload;
   Retain retain = Retain::kNo;
+  bool from_peer = false;  // handed on by the broker this one is joined with
 };
 
 // Client user properties that begin like this are taken off: the name space is the service's.
 inline constexpr std::string_view kReservedProperty = "lk-";
 
 // Topics below "$CONTROL/" are allowed: they are a plugin's own, which decides and checks. Else, in
-// the order checked: REASON_UNKNOWN_TOPIC; REASON_NOT_ALLOWED (presence: only the broker says
-// it); REASON_TOO_LARGE; REASON_RETAIN_NOT_ALLOWED (not as the topic table wants it);
+// the order checked: REASON_UNKNOWN_TOPIC; REASON_NOT_ALLOWED (presence: only brokers say it; a
+// peer's own topic); REASON_TOO_LARGE; REASON_RETAIN_NOT_ALLOWED (not as the topic table wants it);
 // REASON_MALFORMED (also: empty, which would delete what is retained); then what the topic's own
 // parser says: REASON_IMPOSSIBLE_VALUE, REASON_UNKNOWN_ACTION, REASON_WRONG_CAR, REASON_WRONG_LANE,
 // REASON_NOT_ALLOWED (a receipt its source may not give), REASON_EXPIRED, REASON_LIFETIME_TOO_LONG.

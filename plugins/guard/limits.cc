@@ -13,7 +13,7 @@ constexpr size_t kClaimersMax = 50'000;
 bool IsService(std::string_view name) {
   constexpr std::string_view kBridge = "bridge:";
   constexpr std::string_view kRegistrar = "registrar:";
-  return name.substr(0, kBridge.size()) == kBridge ||
+  return name.substr(0, kBridge.size()) == kBridge || IsPeer(name) ||
          name.substr(0, kRegistrar.size()) == kRegistrar;
 }
 
@@ -23,6 +23,11 @@ std::string_view CarOf(const Topic& topic) {
 }
 
 }  // namespace
+
+bool IsPeer(std::string_view name) {
+  constexpr std::string_view kPeer = "peer:";
+  return name.substr(0, kPeer.size()) == kPeer;
+}
 
 Limits::Limits(const Rates& rates)
     : message_(rates.message, kSendersMax),
@@ -39,7 +44,7 @@ std::string_view Limits::Take(const Sender& sender, Instant now) {
 }
 
 std::string_view Limits::TakeFor(const Topic& topic, const Sender& sender, Instant now) {
-  if (topic.kind == TopicKind::kPairingClaim) {
+  if (topic.kind == TopicKind::kPairingClaim && !IsPeer(sender.name)) {
     return TakeClaim(topic, sender.address, now);
   }
   // On a lane of its own: what a bridge delivers there is not the key's sending.

@@ -26,14 +26,17 @@ struct Sender {
   std::string_view address;
 };
 
+// A broker that this one is joined with: what it hands on was checked and counted there.
+bool IsPeer(std::string_view name);
+
 // Not thread-safe. A check of a sender that is known allocates nothing, but for claims.
 class Limits {
  public:
   explicit Limits(const Rates& rates);
 
   // Of both: the option whose bucket is empty ("rate_message", ...): the refusal is REASON_FULL.
-  // Empty: it may pass, and the tokens are taken. Bridges and registrars answer for many and are
-  // not limited: what they pass on was counted where it came in.
+  // Empty: it may pass, and the tokens are taken. Bridges, registrars and peers answer for
+  // many and are not limited: what they pass on was counted where it came in.
 
   // One publish or subscription, before anything else is asked of it.
   std::string_view Take(const Sender& sender, Instant now);

@@ -10,6 +10,7 @@
 
 #include "plugins/guard/check.h"
 #include "plugins/guard/limits.h"
+#include "plugins/guard/newest.h"
 #include "plugins/mosquitto.h"
 #include "plugins/refusals.h"
 #include "proto/topic.h"
@@ -62,6 +63,10 @@ class GuardPlugin : public broker::Plugin {
   // Sees wills too, which make no message event, when guard stands before auth in the
   // configuration.
   Verdict CheckAccess(const broker::AccessRequest& request, Now now) override {
+    const bool from_peer = IsPeer(request.client.user_name);
+    if (from_peer) {
+      newest_.Begin();
+    }
     if (request.at == At::kRead) {
       return Verdict::Allow();
     }
@@ -73,7 +78,7 @@ class GuardPlugin : public broker::Plugin {
     if (request.at == At::kSubscribe) {
       return Verdict::Allow();
     }
-    const Arriving message{request.topic, request.payload, request.retain};
+    const Arriving message{request.topic, request.payload, request.retain, from_peer};
     const Verdict verdict = Check(request.client, message, now);
     passed_ = verdict.allowed() ? message : Arriving();
     return verdict;
@@ -89,12 +94,23 @@ class GuardPlugin : public broker::Plugin {
         passed_.payload.data() == request.payload.data() &&
         passed_.payload.size() == request.payload.size() && passed_.retain == request.retain;
     passed_ = Arriving();
+    // This broker's own end of the connection to another one is not asked for access: what comes in
+    // there is first seen here.
+    const bool from_peer = IsPeer(request.client.user_name);
     const Verdict verdict =
         seen ? Verdict::Allow()
-             : Check(request.client, {request.topic, request.payload, request.retain}, now);
+             : Check(request.client, {request.topic, request.payload, request.retain, from_peer},
+                     now);
     const std::optional<Topic> topic = verdict.allowed() ? ParseTopic(request.topic) : std::nullopt;
     if (!topic) {
       return verdict;
+    }
+    if (from_peer) {
+      newest_.Begin();
+    }
+    if (!newest_.Take(*topic, request.payload, from_peer, now.wall)) {
+      refusals_.CountOnly(At::kMessage, v1::REASON_OLDER_VERSION);
+      return Verdict::Refuse(v1::REASON_OLDER_VERSION);
     }
     const std::string_view limit = limits_.TakeFor(*topic, SenderOf(request.client), now.mono);
     return limit.empty() ? verdict
@@ -142,6 +158,7 @@ class GuardPlugin : public broker::Plugin {
   broker::Broker& broker_;
   Limits limits_;
   Refusals refusals_;
+  NewestStates newest_;
   Arriving passed_;  // what CheckAccess let pass last: compared by address, never followed
   Instant told_at_;
 };

@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "latchkey/v1/control.pb.h"
+#include "latchkey/v1/presence.pb.h"
 #include "proto/blocks.h"
 #include "proto/topic.h"
 #include "tests/attacks/actors.h"
@@ -211,6 +212,90 @@ std::string ControlOurs(World& world) {
   Expect(s.owner.client().Ended(milliseconds(5000)) != testing::kNoAnswer,
          "control: the administrator's block did nothing");
   return "0x87; an administrator can only subtract, reads and commands nothing";
+}
+
+// --- The other broker
+
+std::string PeerWeak(World& world) {
+  const auto attacker = Dial(world.Open().As("peer/b2"));
+  Expect(attacker->Subscribe("#") <= 2, "could not listen");
+  NaiveCar car(world.Open().As("peer-car"), "PEER");
+  Expect(attacker->Send({NaiveCar::Topic("PEER"), "unlock", 1, Retain::kNo, 0}) == 0, "PUBACK");
+  Expect(car.Hear(), "the car did nothing");
+  return "a client that called itself the other broker read all and commanded";
+}
+
+// Nobody but a peer speaks as one, and nobody but an administrator moves anybody.
+void ExpectNoPeer(RawClient& client, const CarRef& ref) {
+  v1::PeerWord word;
+  word.set_broker("b2");
+  v1::Control move;
+  move.mutable_move_clients()->set_percent(100);
+  move.mutable_move_clients()->set_per_second(1000);
+  v1::Presence gone;
+  gone.set_broker("b2");
+  gone.set_since_ms(1);
+  const std::string peer(kPeerTopic);
+  ExpectEqual(Hex(client.Send({peer, word.SerializeAsString(), 1, Retain::kNo, 0})),
+              Hex(kNotAuthorized), "a peer's word");
+  ExpectEqual(Hex(client.Subscribe(peer)), Hex(kNotAuthorized), "peers' words");
+  ExpectEqual(Hex(client.Send({std::string(kControlTopic), move.SerializeAsString()})),
+              Hex(kNotAuthorized), "an order to move");
+  ExpectEqual(Hex(client.Send({PresenceTopic(ref), gone.SerializeAsString(), 1, Retain::kYes, 0})),
+              Hex(kNotAuthorized), "presence");
+}
+
+std::string PeerOurs(World& world) {
+  Scene s(world);
+  Cell& cell = world.Ours();
+  const auto staff = AsOperator(world, cell, "demo", AllGroups());
+  for (RawClient* client :
+       {&s.stranger.client(), &s.owner.client(), &s.car.client(), staff.get()}) {
+    ExpectNoPeer(*client, s.car.ref());
+  }
+  // Nor does anybody get in under its name: not as a phone, not with another's certificate.
+  RawOptions as_phone = s.stranger.Options();
+  as_phone.client_id = "peer/b2";
+  RawOptions named = s.stranger.Options();
+  named.user_name = "peer:b2";
+  RawOptions as_car = cell.AsCar(testing::Ref("demo", "peer-thief"));
+  as_car.client_id = "peer/b2";
+  const RawOptions by_fleet =
+      cell.WithCertificate(PeerIdentity{"b2"}, cell.FleetCa("demo"), "peer/b2");
+  for (const RawOptions& options : {as_phone, named, as_car, by_fleet}) {
+    ExpectEqual(Hex(RawClient(options).Connect()), Hex(kNotAuthorized), "CONNECT as a peer");
+  }
+  // The bridge's certificate moves nobody either; it hears so.
+  const auto bridge =
+      Dial(cell.WithCertificate(BridgeIdentity{"mover"}, cell.CellCa(), "bridge/mover"));
+  v1::Control move;
+  move.mutable_move_clients()->set_percent(100);
+  move.mutable_move_clients()->set_per_second(1000);
+  bridge->Send({std::string(kControlTopic), move.SerializeAsString()});
+  const auto answer = bridge->NextOn(std::string(kControlAnswerTopic));
+  v1::ControlAnswer read;
+  Expect(answer && read.ParseFromString(answer->payload), "no answer to the bridge's order");
+  Expect(read.reason() == v1::REASON_NOT_ALLOWED, "a bridge moved clients");
+  // A stolen peer certificate carries what others have signed, and signs nothing itself.
+  const RawOptions stolen = cell.WithCertificate(PeerIdentity{"b2"}, cell.CellCa(), "peer/b2");
+  RawOptions as_other = stolen;
+  as_other.client_id = s.car.ref().ToText();
+  ExpectEqual(Hex(RawClient(as_other).Connect()), Hex(kNotAuthorized), "a peer as a car");
+  const auto peer = Dial(stolen);
+  const Sealed unlock =
+      Seal(PrivateKey::FromPem(stolen.private_key_pem).value(), s.car.ref(), Unlock());
+  peer->Send({s.Lane(), unlock.bytes});
+  peer->Send({CommandTopic(s.car.ref(), s.stranger.id()),
+              Seal(s.stranger.key(), s.car.ref(), Unlock()).bytes});
+  s.car.Hear();
+  ExpectEqual(s.car.Acted("unlock"), 0, "unlocks");
+  ExpectEqual(Hex(peer->Send({std::string(kControlTopic), move.SerializeAsString()})),
+              Hex(kNotAuthorized), "a peer's order");
+  for (const char* filter : {"$SYS/#", "$CONTROL/#", "#"}) {
+    ExpectEqual(Hex(peer->Subscribe(filter)), Hex(kNotAuthorized), filter);
+  }
+  OwnerStillGetsThrough(s.owner, s.car);
+  return "0x87 for who is none; a stolen one's certificate commands nothing and moves nobody";
 }
 
 // --- Wills
@@ -627,6 +712,9 @@ std::vector<Case> TopicCases() {
       {"sys_topics", "MQTT 5.0 section 4.7.2", "T9", SysWeak, SysOurs},
       {"control_topics", "Kia: autonews.autoua.net (dealers register themselves)", "T21 T16",
        ControlWeak, ControlOurs},
+      {"posing_as_the_other_broker",
+       "mosquitto.conf(5), bridges: to a broker a bridge is a client like any other", "T9 T16",
+       PeerWeak, PeerOurs},
       {"foreign_will", "Mosquitto 2.0.16: will to $CONTROL accepted; MQTT 5.0 section 3.1.2.5",
        "2.0.16-will", WillWeak, WillOurs},
       {"retained_command", "MQTT 5.0 section 3.3.1.3", "T8", RetainedWeak, RetainedOurs},

@@ -155,6 +155,7 @@ bool Allows(const Reference& reference, const Asked& asked, Timestamp now) {
     case PrincipalKind::kBridge:
       return BridgeMay(asked);
     case PrincipalKind::kAdministrator:
+    case PrincipalKind::kPeer:  // the model has one broker
       return false;
   }
   return false;

@@ -169,6 +169,8 @@ struct NameOf {
   std::string operator()(const AdministratorIdentity& administrator) const {
     return administrator.name;
   }
+
+  std::string operator()(const PeerIdentity& peer) const { return peer.name; }
 };
 
 Result<Wish> ClientWish(const CertificateIdentity& identity, Timestamp now, int days) {

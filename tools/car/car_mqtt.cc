@@ -48,11 +48,11 @@ void CarClient::Handle(const tools::LinkEvent& event, const Now& now, uint64_t r
     case Kind::kRefused:
       Step(Disconnected{"refused with reason code " + std::to_string(event.reason_code) + ": " +
                             event.text,
-                        random},
+                        event.try_now ? 0 : random},
            now);
       break;
     case Kind::kDisconnected:
-      Step(Disconnected{event.text, random}, now);
+      Step(Disconnected{event.text, event.try_now ? 0 : random}, now);
       break;
     case Kind::kSubscribed:
       Step(Subscribed{event.reason_codes}, now);

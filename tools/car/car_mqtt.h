@@ -37,7 +37,7 @@ class CarClient {
   // Steps the car and does what it says.
   void Step(const Input& input, const Now& now);
 
-  // An event of this car's link. `random` spreads reconnects.
+  // An event of this car's link. `random` spreads reconnects, but to another broker at once.
   void Handle(const tools::LinkEvent& event, const Now& now, uint64_t random);
 
   const Car& car() const { return car_; }

@@ -33,6 +33,7 @@ struct CaOptions {
   std::string car;
   std::string staff;
   std::string administrator;
+  std::string peer;
   std::string serial;
   bool registrar = false;
   bool bridge = false;
@@ -56,6 +57,8 @@ struct WhoText {
   std::string operator()(const AdministratorIdentity& administrator) const {
     return "administrator " + administrator.name;
   }
+
+  std::string operator()(const PeerIdentity& peer) const { return "peer " + peer.name; }
 };
 
 std::string WhoIs(const Certificate& certificate) {
@@ -113,6 +116,9 @@ bool Meant(const CaOptions& options, const Certificate& certificate) {
   }
   if (const auto* administrator = std::get_if<AdministratorIdentity>(&certificate.identity)) {
     return !options.administrator.empty() && administrator->name == options.administrator;
+  }
+  if (const auto* peer = std::get_if<PeerIdentity>(&certificate.identity)) {
+    return !options.peer.empty() && peer->name == options.peer;
   }
   return std::holds_alternative<BridgeIdentity>(certificate.identity) ? options.bridge
                                                                       : options.registrar;
@@ -230,6 +236,8 @@ void AddRevoke(CLI::App& ca, Context& context, const std::shared_ptr<CaOptions>&
   what->add_flag("--bridge", options->bridge, "The bridge's, and make it a new one")
       ->excludes(fleet);
   what->add_option("--administrator", options->administrator, "All of this administrator")
+      ->excludes(fleet);
+  what->add_option("--peer", options->peer, "All of the broker of this name towards another")
       ->excludes(fleet);
   what->add_option("--serial", options->serial,
                    "This serial number, in hex; without --fleet of the cell's CA");

@@ -137,6 +137,12 @@ void AddCar(CLI::App& app, Context& context) {
          "Minutes by which the car's local time, in which schedules are meant, is ahead of "
          "UTC (default 0)")
       ->check(CLI::Range(-840, 840));
+  run->add_option(
+         "--broker", options->brokers,
+         "HOST:PORT of a broker's port for cars, repeated: tried in this order before those "
+         "that the cell lists; kept for later runs")
+      ->take_all()
+      ->allow_extra_args(false);
   run->add_option("--for", options->length, "End after this time, for example 30s or 5m");
   run->callback([&context, options] { RunCar(context, *options); });
 }

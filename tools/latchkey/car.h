@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "proto/result.h"
 #include "proto/time.h"
@@ -30,11 +31,13 @@ Result<car::Memory> LookIntoCar(const Folder& folder, const CarRef& ref);
 bool HasCarFiles(const Folder& folder, const CarRef& ref);
 
 // The car of these files, not yet started, as link `index` of `inbox`. No other process opens it
-// while this one has it. `utc_offset_minutes` is what its schedules mean by local time. Errors: as
-// above, those of LoadMemory, REASON_NOT_ALLOWED (another process has it).
+// while this one has it. `utc_offset_minutes` is what its schedules mean by local time, `brokers`
+// what UseBrokers is given. Errors: as above, those of LoadMemory and UseBrokers, REASON_NOT_ALLOWED
+// (another process has it).
 Result<std::unique_ptr<car::CarClient>> OpenCar(const Folder& folder, const CarRef& ref,
                                                 size_t index, tools::Inbox& inbox,
-                                                int utc_offset_minutes = 0);
+                                                int utc_offset_minutes = 0,
+                                                const std::vector<std::string>& brokers = {});
 
 // A car's memory, for who changes it while the car does not run. Nobody else can until it is gone.
 class ParkedCar {
@@ -79,6 +82,7 @@ struct CarRunOptions {
   bool asleep = false;         // connects when an SMS wakes it
   std::string sms_inbox;       // folder of the car's own gammu-smsd; empty: none
   int utc_offset_minutes = 0;  // of the car's local time
+  std::vector<std::string> brokers;
 };
 
 void RunCar(Context& context, const CarRunOptions& options);

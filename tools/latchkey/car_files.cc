@@ -7,6 +7,7 @@
 
 #include "proto/crypto.h"
 #include "tools/ca/ca.h"
+#include "tools/latchkey/broker_list.h"
 #include "tools/latchkey/ca_inventory.h"
 #include "tools/latchkey/car.h"
 #include "tools/latchkey/cell.h"
@@ -75,7 +76,8 @@ Result<CarRef> ParseCar(const std::string& fleet, const std::string& car) {
     return Fail(v1::REASON_MALFORMED,
                 "car \"" + car + "\" is not 1 to 32 of letters, digits, '-' and '_'");
   }
-  if (fleet_id == FleetId::Parse("bridge") || fleet_id == FleetId::Parse("administrator")) {
+  if (fleet_id == FleetId::Parse("bridge") || fleet_id == FleetId::Parse("administrator") ||
+      fleet_id == FleetId::Parse("peer")) {
     return Fail(v1::REASON_NOT_ALLOWED, "fleet \"" + fleet +
                                             "\" would share client ids with the cell's own "
                                             "services: choose another name");
@@ -123,7 +125,8 @@ Result<void> AddCarFiles(const Folder& folder, const CarRef& ref, int days,
 
 Result<std::unique_ptr<car::CarClient>> OpenCar(const Folder& folder, const CarRef& ref,
                                                 size_t index, tools::Inbox& inbox,
-                                                int utc_offset_minutes) {
+                                                int utc_offset_minutes,
+                                                const std::vector<std::string>& brokers) {
   LK_TRY(const Cell cell, folder.LoadCell());
   const std::filesystem::path path = folder.Car(ref);
   LK_TRY(car::Memory unlocked, ReadMemory(path, ref));  // says so when there is no such car
@@ -142,8 +145,7 @@ Result<std::unique_ptr<car::CarClient>> OpenCar(const Folder& folder, const CarR
                        .relay_key = std::move(relay_key).value_or(""),
                        .utc_offset_minutes = utc_offset_minutes};
   tools::LinkOptions link;
-  link.host = cell.host;
-  link.port = cell.car_port;
+  LK_CHECK(UseBrokers(path, cell.name, BrokersOf(cell, Port::kCars), brokers, link));
   link.client_id = ref.ToText();
   link.ca_file = folder.CellCa().string();
   link.certificate_file = (path / "car.pem").string();

@@ -99,7 +99,7 @@ class CarRun {
       LK_TRY(length, ParseDuration(options_.length));
     }
     LK_TRY(std::unique_ptr<car::CarClient> client,
-           OpenCar(folder, ref, 0, inbox_, options_.utc_offset_minutes));
+           OpenCar(folder, ref, 0, inbox_, options_.utc_offset_minutes, options_.brokers));
     if (!options_.sms_inbox.empty()) {
       LK_CHECK(SmsInbox::Check(options_.sms_inbox));
       sms_.emplace(options_.sms_inbox);

@@ -89,6 +89,8 @@ Result<int> Port(int wished, int kept, PortPicker& picker) {
 
 Result<Cell> Settle(const Cell& kept, const CellWish& wish) {
   Cell cell;
+  cell.broker = kept.broker;
+  cell.others = kept.others;
   cell.name = !wish.name.empty() ? wish.name : !kept.name.empty() ? kept.name : "local";
   cell.host = !wish.host.empty() ? wish.host : !kept.host.empty() ? kept.host : "127.0.0.1";
   if (!ValidWord(cell.name, false) || cell.name.size() > 32) {
@@ -183,12 +185,28 @@ Result<void> WriteClientCas(const Folder& folder, const tools::Issued& cell_ca) 
   return WriteFile(folder.Broker() / "clients_ca.pem", all, Secrecy::kPublic);
 }
 
+}  // namespace
+
 std::string UserName() {
   const passwd* entry = ::getpwuid(::geteuid());
   return entry != nullptr ? entry->pw_name : "root";
 }
 
-}  // namespace
+fs::path FirstBroker(const Folder& folder, const Cell& cell) {
+  return cell.broker.empty() || cell.broker == kMainBroker ? folder.Broker()
+                                                           : BrokerFolder(folder, cell.broker);
+}
+
+fs::path BrokerFolder(const Folder& folder, const std::string& name) {
+  return name == kMainBroker ? folder.Broker() : folder.root() / "brokers" / name;
+}
+
+Result<std::pair<int, int>> TwoPorts(int wished, int wished_too) {
+  PortPicker picker;
+  LK_TRY(const int first, Port(wished, 0, picker));
+  LK_TRY(const int second, Port(wished_too, 0, picker));
+  return std::pair(first, second);
+}
 
 Result<tools::Issued> LoadIssued(const fs::path& folder, const std::string& stem) {
   LK_TRY(std::string certificate, ReadFile(folder / (stem + ".pem")));
@@ -203,16 +221,16 @@ Result<void> SaveIssued(const fs::path& folder, const std::string& stem,
   return WriteFile(folder / (stem + ".key"), issued.private_key_pem, Secrecy::kSecret);
 }
 
-std::string BrokerConfiguration(const Folder& folder, const Cell& cell, const fs::path& plugins,
-                                const std::string& user) {
+std::string BrokerConfiguration(const Folder& folder, const Cell& cell, const BrokerWish& wish) {
   const std::string broker = folder.Broker().string();
+  const std::string own = wish.own.string();
   std::ostringstream out;
   out << "# Written by `latchkey fleet init`; run it again to change ports or host.\n"
       << "per_listener_settings false\n"
       << "allow_anonymous false\n"
-      << "user " << user << "\n"
+      << "user " << wish.user << "\n"
       << "persistence true\n"
-      << "persistence_location " << broker << "/\n"
+      << "persistence_location " << own << "/\n"
       << "autosave_interval 30\n"
       << "set_tcp_nodelay true\n"
       << "# Bounds: what one client can make the broker hold.\n"
@@ -229,14 +247,15 @@ std::string BrokerConfiguration(const Folder& folder, const Cell& cell, const fs
   }
   // Guard first: Mosquitto publishes wills at its own end through the ACL check alone, and guard
   // only ever denies there.
-  out << "\nplugin " << (plugins / "latchkey_guard.so").string() << "\n"
-      << "plugin " << (plugins / "latchkey_auth.so").string() << "\n"
+  out << "\nplugin " << (wish.plugins / "latchkey_guard.so").string() << "\n"
+      << "plugin " << (wish.plugins / "latchkey_auth.so").string() << "\n"
       << "plugin_opt_cell " << cell.name << "\n"
       << "plugin_opt_cell_ca " << folder.CellCa().string() << "\n"
       << "plugin_opt_cell_crl " << CellAuthority(folder).list.string() << "\n"
       << "plugin_opt_fleet_ca_dir " << broker << "/fleets\n"
-      << "plugin_opt_ring_file " << broker << "/rings.log\n"
+      << "plugin_opt_ring_file " << own << "/rings.log\n"
       << "plugin_opt_admit_rate " << kAdmitRate << "\n"
+      << (wish.name.empty() ? "" : "plugin_opt_broker " + wish.name + "\n")
       << "\n# Phones: TLS, user name and token.\n"
       << "listener " << cell.phone_port << " " << cell.host << "\n"
       << "certfile " << broker << "/server.pem\n"
@@ -251,7 +270,8 @@ std::string BrokerConfiguration(const Folder& folder, const Cell& cell, const fs
       << "keyfile " << broker << "/server.key\n"
       << "tls_version tlsv1.2\n"
       << "require_certificate true\n"
-      << "max_connections " << kConnectionsMax << "\n";
+      << "max_connections " << kConnectionsMax << "\n"
+      << wish.more;
   return out.str();
 }
 
@@ -288,7 +308,7 @@ std::string BridgeConfiguration(const Folder& folder, const Cell& cell) {
 
 Result<Cell> MakeCell(const Folder& folder, const FleetId& fleet, const CellWish& wish,
                       Timestamp now) {
-  if (fleet.str() == "bridge" || fleet.str() == "administrator") {
+  if (fleet.str() == "bridge" || fleet.str() == "administrator" || fleet.str() == "peer") {
     return Fail(v1::REASON_NOT_ALLOWED, "fleet \"" + fleet.str() +
                                             "\" would share client ids with those who serve the "
                                             "cell: choose another name");
@@ -305,9 +325,11 @@ Result<Cell> MakeCell(const Folder& folder, const FleetId& fleet, const CellWish
          LoadOrMakeCa(folder.Fleet(fleet), "ca", "Latchkey fleet " + fleet.str(), now));
   LK_CHECK(MakeServerAndBridge(folder, cell, kept, cell_ca, now));
   LK_CHECK(WriteClientCas(folder, cell_ca));
-  LK_CHECK(WriteFile(folder.Broker() / "mosquitto.conf",
-                     BrokerConfiguration(folder, cell, wish.plugins, UserName()),
-                     Secrecy::kPublic));
+  const fs::path own = FirstBroker(folder, cell);
+  LK_CHECK(
+      WriteFile(own / "mosquitto.conf",
+                BrokerConfiguration(folder, cell, {own, wish.plugins, UserName(), cell.broker, {}}),
+                Secrecy::kPublic));
   LK_CHECK(WriteFile(folder.Bridge() / "latchkey.toml", BridgeConfiguration(folder, cell),
                      Secrecy::kPublic));
   LK_CHECK(folder.SaveCell(cell));

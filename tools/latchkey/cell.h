@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "proto/result.h"
 #include "proto/time.h"
@@ -40,9 +41,31 @@ Result<tools::Issued> LoadIssued(const std::filesystem::path& folder, const std:
 Result<void> SaveIssued(const std::filesystem::path& folder, const std::string& stem,
                         const tools::Issued& issued);
 
-// The text of broker/mosquitto.conf and bridge/latchkey.toml.
-std::string BrokerConfiguration(const Folder& folder, const Cell& cell,
-                                const std::filesystem::path& plugins, const std::string& user);
+// What a broker's configuration says beside what all brokers of the cell have in common.
+struct BrokerWish {
+  std::filesystem::path own;      // its folder: what it keeps
+  std::filesystem::path plugins;  // folder of the plugins
+  std::string user;               // whom it runs as
+  std::string name;               // plugin_opt_broker; empty: none
+  std::string more;               // lines at the end
+};
+
+// What the broker is called that `fleet init` made.
+inline constexpr std::string_view kMainBroker = "main";
+
+// Where a broker of the cell has its mosquitto.conf and what it keeps; of the cell's first one.
+std::filesystem::path BrokerFolder(const Folder& folder, const std::string& name);
+std::filesystem::path FirstBroker(const Folder& folder, const Cell& cell);
+
+// Whom a broker that this user starts runs as.
+std::string UserName();
+
+// A free port where `wished` is 0. Error REASON_FULL: there is none.
+Result<std::pair<int, int>> TwoPorts(int wished, int wished_too);
+
+// The text of a broker's mosquitto.conf (host and ports are the cell's) and of
+// bridge/latchkey.toml.
+std::string BrokerConfiguration(const Folder& folder, const Cell& cell, const BrokerWish& wish);
 std::string BridgeConfiguration(const Folder& folder, const Cell& cell);
 
 }  // namespace latchkey::cli

@@ -54,7 +54,7 @@ void Init(Context& context, InitOptions options) {
     Complain(context, fleet.error());
     return;
   }
-  if (fleet->str() == "bridge" || fleet->str() == "administrator") {
+  if (fleet->str() == "bridge" || fleet->str() == "administrator" || fleet->str() == "peer") {
     Complain(context, {v1::REASON_NOT_ALLOWED, "fleet \"" + fleet->str() +
                                                    "\" would share client ids with the " +
                                                    fleet->str() + ": choose another name"});

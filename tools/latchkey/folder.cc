@@ -2,6 +2,7 @@
 // readable by others, not even between two system calls.
 #include "tools/latchkey/folder.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -69,6 +70,19 @@ bool ValidPort(const nlohmann::json& json, const char* key) {
          port->get<int64_t>() <= 65535;
 }
 
+bool IsBroker(const nlohmann::json& json) {
+  return json.is_object() && json.contains("name") && json["name"].is_string() &&
+         json.contains("host") && json["host"].is_string() && ValidPort(json, "phone_port") &&
+         ValidPort(json, "car_port");
+}
+
+bool BrokersAreGood(const nlohmann::json& cell) {
+  const bool named = !cell.contains("broker") || cell["broker"].is_string();
+  const auto others = cell.find("brokers");
+  return named && (others == cell.end() ||
+                   (others->is_array() && std::all_of(others->begin(), others->end(), IsBroker)));
+}
+
 }  // namespace
 
 Folder::Folder(fs::path root) : root_(std::move(root)) {
@@ -122,21 +136,38 @@ Result<Cell> Folder::LoadCell() const {
   const bool good = json.is_object() && json.contains("name") && json["name"].is_string() &&
                     json.contains("host") && json["host"].is_string() &&
                     ValidPort(json, "phone_port") && ValidPort(json, "car_port") &&
-                    ValidPort(json, "http_port");
+                    ValidPort(json, "http_port") && BrokersAreGood(json);
   if (!good) {
     return Fail(v1::REASON_MALFORMED, path.string() +
                                           " is not a cell's description: restore it, or remove it "
                                           "and run `latchkey fleet init FLEET`");
   }
-  return Cell{json["name"], json["host"], json["phone_port"], json["car_port"], json["http_port"]};
+  Cell cell{json["name"],     json["host"],      json["phone_port"],
+            json["car_port"], json["http_port"], json.value("broker", std::string())};
+  if (json.contains("brokers")) {
+    for (const nlohmann::json& other : json["brokers"]) {
+      LK_ASSERT(IsBroker(other));
+      cell.others.push_back({other["name"], other["host"], other["phone_port"], other["car_port"]});
+    }
+  }
+  return cell;
 }
 
 Result<void> Folder::SaveCell(const Cell& cell) const {
-  const nlohmann::ordered_json json = {{"name", cell.name},
-                                       {"host", cell.host},
-                                       {"phone_port", cell.phone_port},
-                                       {"car_port", cell.car_port},
-                                       {"http_port", cell.http_port}};
+  nlohmann::ordered_json json = {{"name", cell.name},
+                                 {"host", cell.host},
+                                 {"phone_port", cell.phone_port},
+                                 {"car_port", cell.car_port},
+                                 {"http_port", cell.http_port}};
+  if (!cell.broker.empty()) {
+    json["broker"] = cell.broker;
+  }
+  for (const CellBroker& other : cell.others) {
+    json["brokers"].push_back({{"name", other.name},
+                               {"host", other.host},
+                               {"phone_port", other.phone_port},
+                               {"car_port", other.car_port}});
+  }
   return WriteFile(root_ / "cell.json", json.dump(2) + "\n", Secrecy::kPublic);
 }
 

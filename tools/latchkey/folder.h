@@ -1,6 +1,6 @@
 // The data folder: where a cell, its fleets, cars, phones and operators keep their files.
 //
-//   cell.json                  name, host, ports (see Cell)
+//   cell.json                  name, host, ports, further brokers (see Cell)
 //   ca/                        cell.pem cell.key: the cell's CA, which signs the broker's server
 //                              certificate, the bridge and administrators; and ca_inventory.h
 //   broker/                    mosquitto.conf server.pem server.key clients_ca.pem cell.crl.pem
@@ -12,6 +12,8 @@
 //   cars/{fleet}/{car}/        car.pem car.key memory.bin relay.key
 //   phones/{name}/             phone.key phone.json (label, pairings) sent.json (sent_file.h)
 //   operators/{fleet}/{name}/  operator.pem operator.key
+//   brokers/{name}/            a broker beside or after the first: mosquitto.conf peer.pem peer.key
+//                              rings.log mosquitto.db
 //   run/                       logs, pid files
 #pragma once
 
@@ -19,18 +21,29 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "proto/result.h"
 #include "proto/types.h"
 
 namespace latchkey::cli {
 
+// One more broker of the cell, joined with the first.
+struct CellBroker {
+  std::string name;  // also its folder's: brokers/{name}
+  std::string host;
+  int phone_port = 0;
+  int car_port = 0;
+};
+
 struct Cell {
-  std::string name;    // `aud` of tokens
-  std::string host;    // address of the broker
-  int phone_port = 0;  // TLS
-  int car_port = 0;    // mutual TLS: cars, operators, bridge
-  int http_port = 0;   // bridge, loopback only
+  std::string name;         // `aud` of tokens
+  std::string host;         // address of the broker
+  int phone_port = 0;       // TLS
+  int car_port = 0;         // mutual TLS: cars, operators, bridge
+  int http_port = 0;        // bridge, loopback only
+  std::string broker = {};  // the first broker's name; empty: it never had another beside it
+  std::vector<CellBroker> others = {};
 };
 
 class Folder {

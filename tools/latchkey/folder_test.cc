@@ -117,8 +117,8 @@ TEST_CASE("folder: a cell keeps its name, for its phones know it") {
 TEST_CASE("folder: the broker's configuration denies by default and names both plugins") {
   const Place place;
   const Folder folder(place.path);
-  const std::string text =
-      BrokerConfiguration(folder, {"local", "127.0.0.1", 1, 2, 3}, "/plugins", "me");
+  const std::string text = BrokerConfiguration(folder, {"local", "127.0.0.1", 1, 2, 3},
+                                               {folder.Broker(), "/plugins", "me", {}, {}});
   for (const char* line :
        {"allow_anonymous false", "per_listener_settings false", "require_certificate true",
         "plugin /plugins/latchkey_auth.so", "plugin /plugins/latchkey_guard.so",

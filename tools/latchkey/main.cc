@@ -50,6 +50,7 @@ int main(int argc, char** argv) {
     latchkey::cli::AddOperator(app, context);
     latchkey::cli::AddCa(app, context);
     latchkey::cli::AddBlock(app, context);
+    latchkey::cli::AddUpgradeBroker(app, context);
     latchkey::cli::AddImport(app, context);
     latchkey::cli::AddMigrate(app, context);
     latchkey::cli::AddTap(app, context);

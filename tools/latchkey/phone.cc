@@ -11,6 +11,7 @@
 #include "proto/crypto.h"
 #include "proto/pairing.h"
 #include "proto/token.h"
+#include "tools/latchkey/broker_list.h"
 #include "tools/latchkey/kept.h"
 #include "tools/latchkey/phone_commands.h"
 #include "tools/latchkey/session.h"
@@ -95,16 +96,22 @@ void Pair(Context& context, const PairOptions& options) {
   tools::Phone phone(std::move(*key), saved->label, {});
   std::optional<Error> failed;
   int broker_reason = 0;
-  Session session(phone, PhoneLink(phone.key(), offer->host, offer->port, offer->cell, *ca, "pair"),
-                  [&](const tools::Phone::Effect& effect) {
-                    if (const auto* failure = std::get_if<tools::Phone::Failed>(&effect)) {
-                      failed = failure->error;
-                      broker_reason = failure->broker_reason;
-                      return true;
-                    }
-                    const auto* learned = std::get_if<tools::Phone::Learned>(&effect);
-                    return learned != nullptr && learned->paired_now;
-                  });
+  tools::LinkOptions link =
+      PhoneLink(phone.key(), offer->host, offer->port, offer->cell, *ca, "pair");
+  const Result<void> used = UsePhoneBrokers(context, options.name, offer->cell, link);
+  if (!used) {
+    Complain(context, used.error());
+    return;
+  }
+  Session session(phone, std::move(link), [&](const tools::Phone::Effect& effect) {
+    if (const auto* failure = std::get_if<tools::Phone::Failed>(&effect)) {
+      failed = failure->error;
+      broker_reason = failure->broker_reason;
+      return true;
+    }
+    const auto* learned = std::get_if<tools::Phone::Learned>(&effect);
+    return learned != nullptr && learned->paired_now;
+  });
   if (!context.json) {
     Say("asking car " + offer->ref.ToText() + " at " + offer->host + ":" +
         std::to_string(offer->port) + "; confirm in the car if it asks");
@@ -166,6 +173,15 @@ void PrintToken(Context& context, const TokenOptions& options) {
   Say("token (password):   " + token->second);
 }
 
+// The cell of this data folder, when phone `name` means it by `cell`.
+std::optional<Cell> CellHere(const Folder& folder, const std::string& name,
+                             const std::string& cell) {
+  Result<Cell> here = folder.LoadCell();
+  const bool same =
+      here && here->name == cell && CaFile(folder, name, cell) == folder.CellCa().string();
+  return same ? std::optional(std::move(*here)) : std::nullopt;
+}
+
 }  // namespace
 
 Result<std::string> ChooseCa(const Folder& folder, const std::string& name,
@@ -192,6 +208,16 @@ std::string CaFile(const Folder& folder, const std::string& name, const std::str
   return fs::exists(own, ignored) ? own.string() : folder.CellCa().string();
 }
 
+Result<void> UsePhoneBrokers(const Context& context, const std::string& name,
+                             const std::string& cell, tools::LinkOptions& link) {
+  const Folder folder(context.data);
+  const std::optional<Cell> here = CellHere(folder, name, cell);
+  const std::vector<tools::BrokerAddress> known =
+      here ? BrokersOf(*here, Port::kPhones)
+           : std::vector<tools::BrokerAddress>{{link.host, link.port}};
+  return UseBrokers(folder.Phone(name), cell, known, context.phone_brokers, link);
+}
+
 Result<std::unique_ptr<Talk>> OpenTalk(const Context& context, const std::string& name,
                                        const std::string& car, const std::string& purpose) {
   const Folder folder(context.data);
@@ -200,9 +226,8 @@ Result<std::unique_ptr<Talk>> OpenTalk(const Context& context, const std::string
   std::erase_if(saved.pairings,
                 [&](const tools::Pairing& other) { return other.ref == pairing.ref; });
   // A cell in this data folder may have got other ports since the phone was paired.
-  const Result<Cell> cell = folder.LoadCell();
-  if (cell && cell->name == pairing.cell &&
-      CaFile(folder, name, pairing.cell) == folder.CellCa().string()) {
+  const std::optional<Cell> cell = CellHere(folder, name, pairing.cell);
+  if (cell) {
     pairing.host = cell->host;
     pairing.port = cell->phone_port;
   }
@@ -216,6 +241,7 @@ Result<std::unique_ptr<Talk>> OpenTalk(const Context& context, const std::string
            {}});
   talk->link =
       PhoneLink(talk->phone.key(), host, port, cell_name, CaFile(folder, name, cell_name), purpose);
+  LK_CHECK(UsePhoneBrokers(context, name, cell_name, talk->link));
   return talk;
 }
 
@@ -232,6 +258,12 @@ void AddPhone(CLI::App& app, Context& context) {
   CLI::App* phone =
       app.add_subcommand("phone", "Phones: pair with a car, watch it, command it, share keys");
   phone->require_subcommand(1);
+  phone
+      ->add_option("--broker", context.phone_brokers,
+                   "HOST:PORT of a broker's port for phones, repeated: tried in this order before "
+                   "those known already; kept for later")
+      ->take_all()
+      ->allow_extra_args(false);
 
   CLI::App* init = phone->add_subcommand("init", "Make a phone: a key of its own, nothing else");
   const auto names = std::make_shared<std::pair<std::string, std::string>>();

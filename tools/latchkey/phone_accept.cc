@@ -110,10 +110,14 @@ void Accept(Context& context, const AcceptOptions& options) {
   if (!context.json) {
     Say("waiting until car " + invitation->ref.ToText() + " names this phone on its ring");
   }
-  const End end = Wait(
-      phone,
-      PhoneLink(phone.key(), invitation->host, invitation->port, invitation->cell, *ca, "accept"),
-      *invitation, *timeout);
+  tools::LinkOptions link =
+      PhoneLink(phone.key(), invitation->host, invitation->port, invitation->cell, *ca, "accept");
+  const Result<void> used = UsePhoneBrokers(context, options.name, invitation->cell, link);
+  if (!used) {
+    Complain(context, used.error());
+    return;
+  }
+  const End end = Wait(phone, link, *invitation, *timeout);
   const tools::CarView* car = phone.Find(invitation->ref);
   if (car != nullptr && !end.failed) {
     const Result<void> written = SavePairing(folder, options.name, *saved, car->pairing);

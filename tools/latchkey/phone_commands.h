@@ -29,7 +29,12 @@ struct Talk {
   tools::LinkOptions link;             // refers to `phone`: do not move a Talk once made
 };
 
-// Errors: those of LoadPhone and FindPairing.
+// Where phone `name` looks for a broker of `cell`: `link` has the one it was told of, and is given
+// all that it knows. Errors as UseBrokers.
+Result<void> UsePhoneBrokers(const Context& context, const std::string& name,
+                             const std::string& cell, tools::LinkOptions& link);
+
+// Errors: those of LoadPhone, FindPairing and UsePhoneBrokers.
 Result<std::unique_ptr<Talk>> OpenTalk(const Context& context, const std::string& name,
                                        const std::string& car, const std::string& purpose);
 

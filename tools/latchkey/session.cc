@@ -77,12 +77,13 @@ void Session::OnSubscribed(const tools::LinkEvent& event) {
   }
 }
 
-void Session::Retry(const std::string& text) {
+// `now`: at another broker, which need not be waited for.
+void Session::Retry(const std::string& text, bool now) {
   trouble_ = text;
   asked_.clear();
   Do(tools::Phone::Disconnected{});
-  connect_at_ = ReadClocks().mono + back_off_;
-  back_off_ = std::min(back_off_ * 2, kRetryMax);
+  connect_at_ = ReadClocks().mono + (now ? Duration(0) : back_off_);
+  back_off_ = now ? back_off_ : std::min(back_off_ * 2, kRetryMax);
 }
 
 void Session::On(const tools::LinkEvent& event) {
@@ -93,7 +94,7 @@ void Session::On(const tools::LinkEvent& event) {
       break;
     case tools::LinkEvent::Kind::kRefused:
       if (Passing(event.reason_code)) {
-        Retry("the broker is busy: " + ReasonCodeText(event.reason_code));
+        Retry("the broker is busy: " + ReasonCodeText(event.reason_code), event.try_now);
       } else {
         error_ = {v1::REASON_NOT_ALLOWED,
                   "the broker refuses this client: " + ReasonCodeText(event.reason_code) +
@@ -102,7 +103,8 @@ void Session::On(const tools::LinkEvent& event) {
       }
       break;
     case tools::LinkEvent::Kind::kDisconnected:
-      Retry(event.text + (event.reason_code != 0 ? " " + ReasonCodeText(event.reason_code) : ""));
+      Retry(event.text + (event.reason_code != 0 ? " " + ReasonCodeText(event.reason_code) : ""),
+            event.try_now);
       break;
     case tools::LinkEvent::Kind::kSubscribed:
       OnSubscribed(event);

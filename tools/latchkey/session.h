@@ -55,7 +55,7 @@ class Session {
   void Handle(const tools::Phone::Effects& effects);
   void Subscribe(const std::vector<std::string>& filters, bool fence);
   void OnSubscribed(const tools::LinkEvent& event);
-  void Retry(const std::string& text);
+  void Retry(const std::string& text, bool now);
 
   tools::Phone& phone_;
   Handler handler_;

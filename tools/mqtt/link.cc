@@ -57,6 +57,17 @@ int AnswerOf(const MQTTAsync_failureData5* response) {
                              : std::max({reason >= kFirstError ? reason : 0, response->code, 0});
 }
 
+// What a CONNACK's code says of the broker; 0: there was no CONNACK. MQTT 5.0 section 3.2.2.2:
+// server unavailable, busy, use another, moved; 3.1.1: unavailable.
+BrokerEnd EndOf(int answer) {
+  if (answer == 0) {
+    return BrokerEnd::kUnreachable;
+  }
+  const bool busy =
+      answer == 3 || answer == 0x88 || answer == 0x89 || answer == 0x9c || answer == 0x9d;
+  return busy ? BrokerEnd::kBusy : BrokerEnd::kRefused;
+}
+
 void Start(Session& session);
 
 // Paho is done with a connection: the one that is wanted since can begin.
@@ -101,6 +112,7 @@ template <class Success>
 void OnConnectSuccess(void* context, Success* /*response*/) {
   Guarded([context] {
     Session& session = SessionOf(context);
+    LinkEvent event = session.Event(LinkEvent::Kind::kConnected);
     bool wanted = false;
     {
       const std::scoped_lock lock(session.mutex);
@@ -109,9 +121,11 @@ void OnConnectSuccess(void* context, Success* /*response*/) {
       session.connecting = false;
       session.connected = wanted;
       session.disconnected = false;
+      session.brokers.Served();
+      event.broker = session.brokers.current();
     }
     if (wanted) {
-      session.queue.Put(session.Event(LinkEvent::Kind::kConnected));
+      session.queue.Put(std::move(event));
     } else {
       Close(session);
     }
@@ -122,6 +136,9 @@ template <class Failure>
 void OnConnectFailure(void* context, Failure* response) {
   Guarded([context, response] {
     Session& session = SessionOf(context);
+    const int answer = AnswerOf(response);
+    LinkEvent event =
+        session.Event(answer > 0 ? LinkEvent::Kind::kRefused : LinkEvent::Kind::kDisconnected);
     {
       const std::scoped_lock lock(session.mutex);
       session.pending = false;
@@ -129,10 +146,8 @@ void OnConnectFailure(void* context, Failure* response) {
       if (!std::exchange(session.connecting, false)) {
         return;
       }
+      event.try_now = session.brokers.Ended(EndOf(answer), Session::MonoNow());
     }
-    const int answer = AnswerOf(response);
-    LinkEvent event =
-        session.Event(answer > 0 ? LinkEvent::Kind::kRefused : LinkEvent::Kind::kDisconnected);
     event.reason_code = answer;
     event.text = TextOf(response != nullptr ? response->message : nullptr,
                         answer > 0 ? "the broker refuses the connection"
@@ -175,6 +190,15 @@ void Start(Session& session) {
   tls.verify = 1;  // the host name too
   tls.disableDefaultTrustStore = 1;
   connect.ssl = &tls;
+  // Paho would go through a list by itself, without a word about who failed: it is given one.
+  std::string uri;
+  {
+    const std::scoped_lock lock(session.mutex);
+    uri = "ssl://" + session.brokers.current().ToText();
+  }
+  char* uris[] = {uri.data()};
+  connect.serverURIs = uris;
+  connect.serverURIcount = 1;
   const int started =
       session.client == nullptr ? MQTTASYNC_FAILURE : MQTTAsync_connect(session.client, &connect);
   if (started != MQTTASYNC_SUCCESS) {
@@ -192,7 +216,8 @@ void OnLost(void* context, char* cause) {
 void OnServerDisconnect(void* context, MQTTProperties* /*properties*/, MQTTReasonCodes reason) {
   Guarded([context, reason] {
     SessionOf(context).Lost(static_cast<int>(reason),
-                            TextOf(MQTTReasonCode_toString(reason), "the broker disconnected"));
+                            TextOf(MQTTReasonCode_toString(reason), "the broker disconnected"),
+                            reason != MQTTREASONCODE_SESSION_TAKEN_OVER);
     Closed(SessionOf(context));
   });
 }
@@ -320,7 +345,15 @@ Inbox::Inbox(size_t capacity) : impl_(std::make_shared<Impl>(capacity)) {}
 Inbox::~Inbox() = default;
 
 std::optional<LinkEvent> Inbox::Wait(Duration timeout) {
-  return impl_->queue.Take(timeout);
+  std::optional<LinkEvent> event = impl_->queue.Take(timeout);
+  if (event && event->kind == LinkEvent::Kind::kConnected) {
+    for (const std::shared_ptr<Session>& session : impl_->sessions) {
+      if (session->index == event->link && session->options.served) {
+        session->options.served(event->broker);
+      }
+    }
+  }
+  return event;
 }
 
 void Inbox::Wake() {

@@ -14,12 +14,17 @@
 #include "proto/message.h"
 #include "proto/result.h"
 #include "proto/time.h"
+#include "tools/mqtt/brokers.h"
 
 namespace latchkey::tools {
 
 struct LinkOptions {
   std::string host = "127.0.0.1";
   int port = 0;
+  // Brokers of the same cell beside host:port, in the order in which they are tried.
+  std::vector<BrokerAddress> others;
+  // Called with the broker that took the connection, by Inbox::Wait; empty: nobody asks.
+  std::function<void(const BrokerAddress& broker)> served;
   std::string client_id;
   std::string ca_file;                    // trust this CA only (PEM)
   std::string certificate_file;           // PEM; empty: none
@@ -44,8 +49,12 @@ struct LinkEvent {
   int reason_code = 0;
   std::vector<int> reason_codes;
   std::string text;
-  uint64_t tag = 0;  // kPublished: as given to Send
-  Publish message;   // kMessage; retain = arrived as retained
+  uint64_t tag = 0;      // kPublished: as given to Send
+  BrokerAddress broker;  // kConnected: which one
+  // kRefused, kDisconnected: another broker of the list is next and may be tried at once; else
+  // after the usual back-off.
+  bool try_now = false;
+  Publish message;  // kMessage; retain = arrived as retained
 };
 
 // Where events of links arrive. Bounded: at `capacity` messages paho's thread waits.
@@ -73,8 +82,8 @@ class Link {
   Link(const Link&) = delete;
   Link& operator=(const Link&) = delete;
 
-  // Starts connecting (clean start); kConnected, kRefused or kDisconnected follows. No automatic
-  // reconnect: the caller decides when to try again.
+  // Starts connecting (clean start) to the broker whose turn it is; kConnected, kRefused or
+  // kDisconnected follows. No automatic reconnect: the caller decides when to try again.
   void Connect();
   void Subscribe(const std::vector<std::string>& filters, int qos);
   // Queues a publish; `tag` comes back with its PUBACK. Error REASON_FULL: not connected or paho's

@@ -2,6 +2,7 @@
 // for an answer. Under its mutex, for paho's threads and the loop's.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include <string>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include <MQTTAsync.h>
 
@@ -29,7 +31,19 @@ struct Request {
 };
 
 struct Session {
-  Session(Queue& q, size_t i, LinkOptions o) : queue(q), index(i), options(std::move(o)) {}
+  Session(Queue& q, size_t i, LinkOptions o)
+      : queue(q), index(i), options(std::move(o)), brokers(All(options)) {}
+
+  static std::vector<BrokerAddress> All(const LinkOptions& options) {
+    std::vector<BrokerAddress> all = {{options.host, options.port}};
+    all.insert(all.end(), options.others.begin(), options.others.end());
+    return all;
+  }
+
+  static Instant MonoNow() {
+    const auto mono = std::chrono::steady_clock::now().time_since_epoch();
+    return {std::chrono::duration_cast<Duration>(mono).count()};
+  }
 
   LinkEvent Event(LinkEvent::Kind kind) const {
     LinkEvent event;
@@ -38,17 +52,22 @@ struct Session {
     return event;
   }
 
-  void Lost(int reason_code, std::string text) {
+  // `sent_away`: the broker gave a reason that is not about this client's other connection.
+  void Lost(int reason_code, std::string text, bool sent_away = false) {
+    LinkEvent event = Event(LinkEvent::Kind::kDisconnected);
     {
       const std::scoped_lock lock(mutex);
       pending = false;
       if (closing || !(connected || connecting)) {
         return;
       }
+      const BrokerEnd how = sent_away    ? BrokerEnd::kSentAway
+                            : connecting ? BrokerEnd::kUnreachable
+                                         : BrokerEnd::kLost;
+      event.try_now = brokers.Ended(how, MonoNow());
       connected = false;
       connecting = false;
     }
-    LinkEvent event = Event(LinkEvent::Kind::kDisconnected);
     event.reason_code = reason_code;
     event.text = std::move(text);
     queue.Put(std::move(event));
@@ -76,6 +95,7 @@ struct Session {
   Queue& queue;
   const size_t index;
   const LinkOptions options;
+  BrokerList brokers;    // whose turn it is
   std::string password;  // for the connection that is wanted
   std::mutex mutex;
   std::condition_variable closed;

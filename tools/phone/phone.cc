@@ -31,10 +31,11 @@ uint32_t ExpirySeconds(std::optional<Timestamp> expires_at, Timestamp now) {
   return static_cast<uint32_t>(((*expires_at - now).count() + 999) / 1000);
 }
 
-// The broker's own restart makes what an earlier run said stale.
+// The broker's own restart makes what an earlier run said stale. Of words of two brokers that are
+// joined the last one heard holds.
 bool Newer(const v1::Presence& a, const v1::Presence& b) {
-  return std::pair(a.broker_started_at_ms(), a.since_ms()) >=
-         std::pair(b.broker_started_at_ms(), b.since_ms());
+  return a.broker() != b.broker() || std::pair(a.broker_started_at_ms(), a.since_ms()) >=
+                                         std::pair(b.broker_started_at_ms(), b.since_ms());
 }
 
 Phone::Receipt OwnWord(const CarRef& ref, const CommandId& id, v1::ReceiptState state,

@@ -11,6 +11,7 @@
 
 #include "proto/log_chain.h"
 #include "storage/command_rows.h"
+#include "storage/log_rows.h"
 #include "storage/memory_store.h"
 #include "storage/rocksdb_store.h"
 #include "storage/shape.h"
@@ -392,6 +393,37 @@ TEST_CASE("migration: a comparison finds what is missing, damaged and left over 
         "the new shape: its signed bytes are not those of its step; only in the new shape; only in "
         "the new shape; ");
   CHECK(found.differences == 4);
+}
+
+TEST_CASE("migration: a comparison finds what log-by-car lacks, has too much, or has wrongly") {
+  Either store(false, {2, RealMigrations(), {}});
+  Log log;
+  std::vector<Change> changes;
+  for (int i = 0; i < 100; ++i) {
+    changes.emplace_back(log.Next(i % 2 == 0 ? "a" : "b"));
+  }
+  store.Commit(changes);
+  store.Order(MigrationOrder::kStart);
+  store.SweepAll();
+  CHECK(store.Verify().compared == 100);
+  // As a wrong migration could leave it.
+  store.memory().PutRaw(PutRow{Family::kLogByCar, LogByCarKey({Ref("a"), 2}), ""});
+  store.memory().PutRaw(PutRow{Family::kLogByCar, LogByCarKey({Ref("c"), 200}), ""});
+  store.memory().PutRaw(PutRow{Family::kLogByCar, "f", ""});
+  store.memory().PutRaw(
+      KeyValue{Kind::kLog, LogKey(50), Encode(LogRecord{50, log.Next("c").payload}).value});
+  const Comparison found = store.Verify();
+  std::string text;
+  for (const Mismatch& one : found.mismatches) {
+    text += one.key + " " + one.what + "; ";
+  }
+  CHECK(text ==
+        "log 50 missing in the new shape for f/c; log_by_car 66 its key is not a car and a "
+        "sequence; log_by_car f/a 2 leads to a record that does not name the car; log_by_car f/b "
+        "50 leads to a record that does not name the car; log_by_car f/c 200 only in the new "
+        "shape; ");
+  CHECK(found.compared == 100);
+  CHECK(found.differences == 5);
 }
 
 TEST_CASE("migration: a damaged row of the old shape is left, counted, and no difference") {

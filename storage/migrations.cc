@@ -120,6 +120,19 @@ Result<RowCheck> CheckLog(const RowReader& rows, std::string_view key, std::stri
   return RowCheck{};
 }
 
+std::optional<std::vector<std::string>> NamesOfLog(std::string_view key, std::string_view value) {
+  const Result<Record> record = Decode(Kind::kLog, key, value);
+  if (!record) {
+    return std::nullopt;
+  }
+  const auto& log = std::get<LogRecord>(*record);
+  std::vector<std::string> keys;
+  for (const CarRef& ref : CarsOfLog(log.payload)) {
+    keys.push_back(LogByCarKey({ref, log.sequence}));
+  }
+  return keys;
+}
+
 Result<RowCheck> CheckName(const RowReader& rows, Family /*family*/, std::string_view key) {
   const std::optional<LogName> name = ParseLogByCarKey(key);
   if (!name) {
@@ -177,6 +190,7 @@ Migrations RealMigrations() {
   log.transform = NameLog;
   log.check_old = CheckLog;
   log.check_new = CheckName;
+  log.new_keys = NamesOfLog;
   log.print = PrintLog;
   return {std::move(split), std::move(log)};
 }

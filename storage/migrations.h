@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +37,12 @@ struct MigrationSteps {
       check_old;
   // Has a row of a family that only the new shape has a place in the old one? Likewise.
   std::function<Result<RowCheck>(const RowReader&, Family family, std::string_view key)> check_new;
+  // Where rows of the new shape are keys alone: those that one of the old leads to, likewise found
+  // without `transform`; nullopt: it is damaged. Then a comparison first adds up what each shape
+  // has, and looks nothing up when that is the same. Empty: each record is looked up.
+  std::function<std::optional<std::vector<std::string>>(std::string_view key,
+                                                        std::string_view value)>
+      new_keys;
   // A key for people.
   std::function<std::string(Family family, std::string_view key)> print;
 };

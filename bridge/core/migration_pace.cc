@@ -12,9 +12,9 @@ namespace {
 
 constexpr Duration kBusyFor = std::chrono::milliseconds(200);  // after a live commit
 // Every so often it stands still so long, to see what live commits take without it.
-constexpr Duration kCycle = std::chrono::milliseconds(500);
-constexpr Duration kStill = std::chrono::milliseconds(100);
-constexpr Duration kAfterSlice = std::chrono::milliseconds(20);
+constexpr Duration kCycle = std::chrono::milliseconds(1000);
+constexpr Duration kStill = std::chrono::milliseconds(150);
+constexpr Duration kAfterSlice = std::chrono::milliseconds(50);
 constexpr size_t kJudgeSweeping = 32;  // new samples that it takes for another judgement
 constexpr size_t kJudgeStill = 8;
 constexpr size_t kSampleKnown = 32;
@@ -128,6 +128,7 @@ void MigrationPace::Swept(uint64_t rows, double seconds, Instant now) {
     seconds_per_row_ = std::max(seconds_per_row_, each / kRowsGrow);
   }
   swept_at_ = now;
+  wanted_since_ = now;
   owed_seconds_ += seconds * (1 / share(now) - 1);
   const double whole_ms = std::floor(owed_seconds_ * kMsPerSecond);
   owed_seconds_ -= whole_ms / kMsPerSecond;
@@ -142,10 +143,13 @@ MigrationPace::Slice MigrationPace::Next(const Load& load, Instant now) {
     cycle_at_ = now;
   }
   Instant due = now;
-  if (Busy(now)) {
+  // Where rests are long, commits are seen without the sweep anyway.
+  const double period = slice_seconds() / share(now);
+  if (Busy(now) && period * kMsPerSecond <= static_cast<double>(kAfterSlice.count())) {
     due = std::max(due, *cycle_at_ + kStill);
   }
-  const Instant overdue = swept_at_.value_or(now) + bounds_.least_every;
+  wanted_since_ = wanted_since_.value_or(now);
+  const Instant overdue = *wanted_since_ + bounds_.least_every;
   if (load.intake > 0 || load.backlog > bounds_.backlog_max) {
     due = std::max(due, overdue);
   }

@@ -29,7 +29,7 @@ struct PaceBounds {
   // However deep the intake is: the next slice comes at last after this, once the rest that its
   // share of time asks for is over. The least rate is thus a hundredth of the time (busy_share
   // times shrink_most), in slices at most a fifth of a second apart.
-  Duration least_every = std::chrono::milliseconds(100);
+  Duration least_every = std::chrono::milliseconds(200);
   size_t backlog_max = 100;  // words that wait for the network: above this the traffic goes first
   uint64_t rows_max = 5000;
 };
@@ -95,6 +95,7 @@ class MigrationPace {
   double owed_seconds_ = 0;  // of rest, that was too short to be waited for
   std::optional<Instant> committed_at_;
   std::optional<Instant> swept_at_;
+  std::optional<Instant> wanted_since_;  // the next slice
   Instant rests_until_;
   std::optional<Instant> cycle_at_;  // when the last time of standing still began
 };

@@ -175,7 +175,8 @@ bool World::TryBridge() {
   bridge_.reset();
   bridge_ = std::make_unique<Process>(BridgeCommand(), cell_.path() / "test" / "bridge.log");
   const bool serves = Eventually(
-      [&] { return !bridge_->Running() || HttpGet(cell_.http_port(), "/readyz").status == 200; });
+      [&] { return !bridge_->Running() || HttpGet(cell_.http_port(), "/readyz").status == 200; },
+      options_.start_patience);
   return serves && bridge_->Running();
 }
 
@@ -224,19 +225,21 @@ void World::StartAll() {
   StartBridge();
   StartCars();
   size_t known = 0;
-  const bool all = Eventually([&] {
-    size_t online = 0;
-    for (size_t i = 0; i < options_.load.cars; ++i) {
-      online += control_->online.at(i);
-    }
-    for (; online == options_.load.cars && known < online; ++known) {
-      const std::string path = "/v1/cars/demo/" + CarOf(known).car.str();
-      if (HttpGet(cell_.http_port(), path).status != 200) {
-        return false;
-      }
-    }
-    return online == options_.load.cars;
-  });
+  const bool all = Eventually(
+      [&] {
+        size_t online = 0;
+        for (size_t i = 0; i < options_.load.cars; ++i) {
+          online += control_->online.at(i);
+        }
+        for (; online == options_.load.cars && known < online; ++known) {
+          const std::string path = "/v1/cars/demo/" + CarOf(known).car.str();
+          if (HttpGet(cell_.http_port(), path).status != 200) {
+            return false;
+          }
+        }
+        return online == options_.load.cars;
+      },
+      options_.start_patience);
   Expect(all, "the bridge does not know all cars in time");
 }
 

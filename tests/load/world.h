@@ -45,6 +45,8 @@ struct WorldOptions {
   Disk disk = Disk::kPlain;
   int disk_mb = kDiskMb;  // of a disk of its own
   Preload preload = Preload::kShim;
+  // Until the bridge serves, and until it knows the cars.
+  std::chrono::milliseconds start_patience = testing::kPatience;
   uint64_t seed = 0;  // of all chances of the world; 0: each time other ones
   Path path = Path::kDirect;
   Clock bridge_clock = Clock::kTrue;

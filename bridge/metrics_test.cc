@@ -93,4 +93,32 @@ TEST_CASE("metrics: buckets of the commit histogram add up") {
   CHECK(Has(page, "latchkey_store_commit_seconds_sum 9.5"));
 }
 
+TEST_CASE("metrics: a migration's phase and figures, and nothing of what is not known") {
+  Status status;
+  storage::MigrationStatus& stands = status.migration.status;
+  stands.schema = 1;
+  stands.phase = storage::MigrationPhase::kBackfill;
+  stands.rows_done = 30;
+  stands.rows_expected = 100;
+  stands.differences = 2;
+  stands.paused = true;
+  stands.waits_for = "needs 812 MB";
+  std::string page = MetricsText(status);
+  CHECK(Has(page, "latchkey_store_schema 1"));
+  CHECK(Has(page, "latchkey_migration_phase{phase=\"backfill\"} 1"));
+  CHECK(Has(page, "latchkey_migration_phase{phase=\"none\"} 0"));
+  CHECK(Has(page, "latchkey_migration_rows_done 30"));
+  CHECK(Has(page, "latchkey_migration_rows_expected 100"));
+  CHECK(Has(page, "latchkey_migration_differences 2"));
+  CHECK(Has(page, "latchkey_migration_paused 1"));
+  CHECK(Has(page, "latchkey_migration_waits 1"));
+  CHECK(page.find("latchkey_migration_eta_seconds") == std::string::npos);
+  CHECK(page.find("latchkey_migration_rows_per_second") == std::string::npos);
+  status.migration.rows_per_second = 10;
+  status.migration.left = Duration(7000);
+  page = MetricsText(status);
+  CHECK(Has(page, "latchkey_migration_rows_per_second 10"));
+  CHECK(Has(page, "latchkey_migration_eta_seconds 7"));
+}
+
 }  // namespace latchkey::bridge

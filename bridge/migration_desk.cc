@@ -24,9 +24,12 @@ MigrationDesk::~MigrationDesk() {
 }
 
 void MigrationDesk::Close() {
-  const std::scoped_lock lock(mutex_);
-  closed_ = true;
-  stop_ = true;
+  {
+    const std::scoped_lock lock(mutex_);
+    closed_ = true;
+    stop_ = true;
+  }
+  told_.notify_all();
 }
 
 std::optional<MigrationAnswer> MigrationDesk::Order(storage::MigrationOrder order, std::string who,
@@ -40,7 +43,7 @@ std::optional<MigrationAnswer> MigrationDesk::Order(storage::MigrationOrder orde
   const bool put = intake_.Put(MigrationRequest{id, order, std::move(who)}, wait).has_value();
   std::unique_lock lock(mutex_);
   if (put) {
-    told_.wait_for(lock, wait, [&] { return answers_.count(id) > 0; });
+    told_.wait_for(lock, wait, [&] { return closed_ || answers_.count(id) > 0; });
   }
   awaited_.erase(id);
   const auto answer = answers_.extract(id);

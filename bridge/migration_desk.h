@@ -32,7 +32,7 @@ class MigrationDesk {
   // time; it may still be.
   std::optional<MigrationAnswer> Order(storage::MigrationOrder order, std::string who,
                                        Duration wait);
-  // A comparison is stopped and none begins any more: the bridge ends.
+  // A comparison is stopped and none begins any more, nobody waits for an order: the bridge ends.
   void Close();
 
   ComparisonFigures comparison() const;

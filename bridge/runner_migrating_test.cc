@@ -1,5 +1,7 @@
 // The runner with a store that migrates: orders and who gave them, slices between turns, a store
 // that fails in the middle, restarts in each phase, comparisons that come too late.
+#include <algorithm>
+#include <chrono>
 #include <map>
 #include <string>
 #include <vector>
@@ -488,6 +490,12 @@ TEST_CASE("migration desk: its end stops a comparison that would take for ever")
   Intake intake{10};
   MigrationDesk desk(1, store, intake);
   REQUIRE(desk.door().compare());
+  // Nobody waits for an order any more.
+  desk.Close();
+  const auto began = std::chrono::steady_clock::now();
+  CHECK_FALSE(desk.Order(MigrationOrder::kPause, "alice", std::chrono::minutes(1)));
+  CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds(30));
+  CHECK_FALSE(desk.door().compare());
 }
 
 }  // namespace latchkey::bridge

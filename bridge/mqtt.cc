@@ -27,6 +27,8 @@ constexpr Duration kAnswerWait = std::chrono::seconds(20);  // for CONNACK and S
 // Paho's receiving thread closes, when no callback holds it. A connection begun before that ends.
 constexpr Duration kCloseWait = std::chrono::seconds(15);
 constexpr Duration kIdle = std::chrono::seconds(1);
+// Paho looks once a second whether what was on its way at a disconnect has its answer by now.
+constexpr Duration kAnswersWait = std::chrono::milliseconds(300);
 constexpr size_t kTasksPerRound = 1000;
 constexpr size_t kInFlightMax = 500;
 constexpr size_t kOutgoingMax = 200000;
@@ -117,6 +119,7 @@ struct Mqtt::Impl {
   std::deque<Publish> outgoing;
   size_t in_flight = 0;
   bool quit = false;
+  bool leaving = false;         // as soon as what is on its way has its answer
   std::vector<Publish> unsaid;  // since quit
   Instant begun;
   std::atomic<bool> kept{false};  // of the connection that there is
@@ -268,13 +271,18 @@ void Mqtt::Impl::Arrived(const char* topic, int topic_length, const MQTTAsync_me
 
 void Mqtt::Impl::Run() {
   since = connect_at = SystemNow().mono;
-  while (!quit || state == State::kClosing) {
+  while (!quit || leaving || state == State::kClosing) {
     for (Task& task : tasks.Drain(kTasksPerRound, WaitFor())) {
       Do(std::move(task));
     }
     const Instant now = SystemNow().mono;
     const Duration lasted = now - since;
-    if (state == State::kDown && !quit && now >= connect_at) {
+    if (leaving && (in_flight == 0 || state != State::kUp || lasted > kAnswersWait)) {
+      leaving = false;
+      if (state == State::kUp) {
+        Close();
+      }
+    } else if (state == State::kDown && !quit && now >= connect_at) {
       Connect();
     } else if ((state == State::kConnecting || state == State::kSubscribing) &&
                lasted > kAnswerWait) {
@@ -288,7 +296,7 @@ void Mqtt::Impl::Run() {
 }
 
 Duration Mqtt::Impl::WaitFor() const {
-  if (state == State::kClosing) {
+  if (state == State::kClosing || leaving) {
     return std::chrono::milliseconds(50);
   }
   if (state == State::kDown) {
@@ -323,6 +331,12 @@ void Mqtt::Impl::Do(Task task) {
     Down(lost->why);
   } else {
     quit = quit || std::holds_alternative<Quit>(task);
+    if (quit && state == State::kUp) {
+      Flush();
+      leaving = true;
+      since = SystemNow().mono;
+      return;
+    }
     if (state == State::kUp || state == State::kSubscribing ||
         (quit && state == State::kConnecting)) {
       Flush();
@@ -438,7 +452,7 @@ void Mqtt::Impl::Down(const std::string& why) {
 }
 
 void Mqtt::Impl::Flush() {
-  while (state == State::kUp && !outgoing.empty() && in_flight < in_flight_max &&
+  while (state == State::kUp && !leaving && !outgoing.empty() && in_flight < in_flight_max &&
          SendNow(outgoing.front())) {
     outgoing.pop_front();
   }

@@ -15,6 +15,7 @@ namespace {
 constexpr int kRoundsMax = 20;
 constexpr uint64_t kCaughtUp = 200;  // records of a round: what is left is read in no time
 constexpr Duration kLockWait = std::chrono::seconds(30);
+constexpr Duration kDyingWait = std::chrono::seconds(2);  // until the kernel has ended it
 constexpr Duration kConnectWait = std::chrono::seconds(15);
 constexpr useconds_t kLookEveryMicroseconds = 1000;
 
@@ -48,6 +49,20 @@ Result<std::unique_ptr<HandOverCall>> CallOld(const TakeOverParts& parts,
                     std::to_string(*holder) + " to end it when this one is warm");
   }
   return call;
+}
+
+// One that dies over it is no obstacle.
+Result<void> Prepare(const TakeOverParts& parts, const HandOverCall& call) {
+  Result<void> prepared = call.Prepare();
+  const Instant until = parts.clock().mono + kDyingWait;
+  while (!prepared && prepared.error().reason == v1::REASON_STORE_UNAVAILABLE &&
+         parts.clock().mono < until) {
+    if (!parts.holder()) {
+      return {};
+    }
+    ::usleep(kLookEveryMicroseconds);
+  }
+  return prepared;
 }
 
 Result<void> WarmUp(const TakeOverParts& parts, WarmCore& core) {
@@ -104,7 +119,7 @@ Result<Taken> TakeOver(const TakeOverParts& parts) {
   parts.tell("found", {{"old_pid", std::to_string(taken.call ? taken.call->pid() : *holder)},
                        {"hands_over", taken.call ? "yes" : "no"}});
   if (taken.call != nullptr) {
-    LK_CHECK(taken.call->Prepare());
+    LK_CHECK(Prepare(parts, *taken.call));
   }
   LK_TRY(const std::unique_ptr<storage::Follower> follower, parts.follow());
   WarmCore core(*follower, parts.make, [&parts](uint64_t records, uint64_t of) {

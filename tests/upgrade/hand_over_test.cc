@@ -24,8 +24,8 @@
 #include "storage/rocksdb_store.h"
 #include "storage/store_lock.h"
 #include "tests/support/cell.h"
-#include "tests/upgrade/steady_load.h"
 #include "tests/support/wire_fixtures.h"
+#include "tests/upgrade/steady_load.h"
 
 namespace latchkey::testing {
 
@@ -139,15 +139,15 @@ void CheckNothingLost(const Cell& cell, const SteadyResult& result) {
   CHECK(result.states_refused == 0);
   // The newest state of all is what is shown.
   const bool newest = Eventually([&] {
-    const auto car = nlohmann::json::parse(HttpGet(cell.http_port(), "/v1/cars/demo/awake").body,
-                                           nullptr, false);
+    const auto car = nlohmann::json::parse(
+        HttpGet(cell.http_port(), "/v1/cars/demo/load-awake").body, nullptr, false);
     const auto speed =
         car.is_object() ? car.value("/groups/drive/signals/0/value"_json_pointer, nlohmann::json())
                         : nlohmann::json();
     return speed.is_number() && speed.get<float>() == result.last_speed;
   });
   CHECK(newest);
-  const Ran log = cell.Latchkey({"log", "verify"});
+  const Ran log = cell.Latchkey({"log", "--verify"});
   INFO(log.output);
   CHECK(log.exit_code == 0);
 }
@@ -164,11 +164,11 @@ TEST_CASE("the bridge's place goes back and forth under load: nothing is lost, t
   REQUIRE(Eventually([&] { return Metric(cell, "latchkey_republished_total") >= cars; },
                      milliseconds(120000)));
   {  // what is usual here
-    SteadyLoad load(cell, false);
+    SteadyLoad load(cell, "usual", false);
     REQUIRE(Eventually([&] { return load.answered() > 300; }));
     MESSAGE("before: " << load.Stop().Text());
   }
-  SteadyLoad load(cell, true);
+  SteadyLoad load(cell, "load", true);
   std::vector<int64_t> gaps;
   for (size_t i = 0; i < Asked("LK_UPGRADE_TIMES", 4); ++i) {
     const size_t before = load.answered();
@@ -178,6 +178,7 @@ TEST_CASE("the bridge's place goes back and forth under load: nothing is lost, t
     INFO(upgraded.output);
     REQUIRE(upgraded.exit_code == 0);
     REQUIRE(upgraded.gap_ms.has_value());
+    MESSAGE(upgraded.output);
     CHECK(upgraded.session == "kept");
     CHECK(upgraded.pid != old);
     CHECK(Serving(cell) == upgraded.pid);
@@ -204,7 +205,7 @@ TEST_CASE(
   FillStore(cell, 300);
   cell.StartBroker();
   cell.StartBridge();
-  SteadyLoad load(cell, false);
+  SteadyLoad load(cell, "load", false);
   std::mt19937 random(static_cast<unsigned>(Asked("LK_UPGRADE_SEED", 1)));
   int went_over = 0;
   int stayed = 0;

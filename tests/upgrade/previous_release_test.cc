@@ -71,7 +71,7 @@ TEST_CASE("previous release: it and this one follow each other on one store, and
   REQUIRE(keeps.PublishRing({{owner.Public(), v1::ROLE_OWNER}}) == 0);
   REQUIRE(Eventually([&] { return RingVersion(cell) == 2; }));
 
-  SteadyLoad load(cell, false);
+  SteadyLoad load(cell, "load", false);
   for (const char* binary : {kThis, kPrevious, kThis, kThis, kPrevious, kThis}) {
     const size_t before = load.answered();
     REQUIRE(Eventually([&] { return load.answered() > before + 50; }));
@@ -92,10 +92,10 @@ TEST_CASE("previous release: it and this one follow each other on one store, and
   CHECK(result.awake_missed == 0);
   CHECK(result.states_refused == 0);
   CHECK(Eventually([&] {
-    return HttpGet(cell.http_port(), "/v1/cars/demo/awake")
+    return HttpGet(cell.http_port(), "/v1/cars/demo/load-awake")
                .body.find(std::to_string(static_cast<int>(result.last_speed))) != std::string::npos;
   }));
-  const Ran log = cell.Latchkey({"log", "verify"});
+  const Ran log = cell.Latchkey({"log", "--verify"});
   INFO(log.output);
   CHECK(log.exit_code == 0);
   // The guest, whose key fell off the ring before all this, is still out.

@@ -42,8 +42,8 @@ struct SteadyResult {
 class SteadyLoad {
  public:
   // The cell's broker and bridge serve. With `pairing`, the car `demo/pairs` runs and phones pair
-  // with it one after the other.
-  SteadyLoad(Cell& cell, bool pairing);
+  // with it one after the other. `name` begins its cars' names: another for each load of a cell.
+  SteadyLoad(Cell& cell, const std::string& name, bool pairing);
   ~SteadyLoad();
   SteadyLoad(const SteadyLoad&) = delete;
   SteadyLoad& operator=(const SteadyLoad&) = delete;
@@ -65,7 +65,7 @@ class SteadyLoad {
     bool answered = false;
   };
 
-  void MakeSleepers();
+  void MakeSleepers(const std::string& name);
   void SendSome(std::chrono::steady_clock::time_point now);
   void Hear(Sender& sender);
   void RunCommands();

@@ -50,7 +50,6 @@ int main(int argc, char** argv) {
     latchkey::cli::AddOperator(app, context);
     latchkey::cli::AddCa(app, context);
     latchkey::cli::AddBlock(app, context);
-    latchkey::cli::AddUpgradeBroker(app, context);
     latchkey::cli::AddImport(app, context);
     latchkey::cli::AddMigrate(app, context);
     latchkey::cli::AddTap(app, context);
@@ -58,6 +57,7 @@ int main(int argc, char** argv) {
     latchkey::cli::AddDoctor(app, context);
     latchkey::cli::AddLog(app, context);
     latchkey::cli::AddUpgrade(app, context);
+    latchkey::cli::AddUpgradeBroker(app, context);
     try {
       std::vector<std::string> arguments =
           latchkey::cli::GuardKeyIds({argv + std::min(argc, 1), argv + argc});

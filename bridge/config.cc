@@ -23,6 +23,8 @@ constexpr int64_t kHistoryBytesMin = 65536;
 constexpr int64_t kHistoryBytesMax = int64_t{1} << 30;
 constexpr int64_t kHistoryDaysMax = 3650;
 constexpr int64_t kLinksDaysMax = 3650;
+constexpr int64_t kBackupsMax = 10000;
+constexpr int64_t kBackupRateMin = 1 << 20;
 
 enum class Use : uint8_t { kRequired, kOptional };
 enum class Type : uint8_t { kText, kPath, kPort, kCount };
@@ -62,6 +64,10 @@ std::vector<Key> KeysOf(Config& config) {
        &config.history.bytes_per_car},
       {"links", "keep_days", Type::kCount, Use::kOptional, nullptr, nullptr,
        &config.links.keep_days},
+      {"backup", "dir", Type::kPath, Use::kOptional, &config.backup.dir, nullptr},
+      {"backup", "keep", Type::kCount, Use::kOptional, nullptr, nullptr, &config.backup.keep},
+      {"backup", "bytes_per_second", Type::kCount, Use::kOptional, nullptr, nullptr,
+       &config.backup.bytes_per_second},
       {"sms", "gateway", Type::kText, Use::kOptional, &config.sms.gateway, nullptr},
       {"sms", "contacts_dir", Type::kPath, Use::kOptional, &config.sms.contacts_dir, nullptr},
       {"sms", "outbox_dir", Type::kPath, Use::kOptional, &config.sms.outbox_dir, nullptr},
@@ -276,6 +282,14 @@ Result<void> Parser::CheckValues(const toml::table& root, const Config& config) 
         LineOf(root, "links", "keep_days"),
         "'links.keep_days' must be a number from 0 to " + std::to_string(kLinksDaysMax));
   }
+  if (config.backup.keep < 1 || config.backup.keep > kBackupsMax) {
+    return Complain(LineOf(root, "backup", "keep"),
+                    "'backup.keep' must be a number from 1 to " + std::to_string(kBackupsMax));
+  }
+  if (config.backup.bytes_per_second < kBackupRateMin) {
+    return Complain(LineOf(root, "backup", "bytes_per_second"),
+                    "'backup.bytes_per_second' must be at least " + std::to_string(kBackupRateMin));
+  }
   if (config.history.bytes_per_car < kHistoryBytesMin ||
       config.history.bytes_per_car > kHistoryBytesMax) {
     return Complain(LineOf(root, "history", "bytes_per_car"),
@@ -327,6 +341,7 @@ Result<Config> Parser::Parse(std::string_view text) {
   }
   Config config;
   config.sms.contacts_dir = (path_.parent_path() / config.sms.contacts_dir).string();
+  config.backup.dir = (path_.parent_path() / config.backup.dir).string();
   const std::vector<Key> keys = KeysOf(config);
   LK_CHECK(CheckNames(root, keys));
   for (const Key& key : keys) {

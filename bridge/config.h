@@ -12,6 +12,10 @@
 //            bytes_per_car = 1048576   there is is erased. In the store, from 65536; see
 //            core/history.h for how it is kept within
 //   [links]  keep_days = 30            sessions of cars, for the doctor: 0 to 3650; 0: none
+//   [backup] dir = "backup"            where backups of the store are made, see backup_desk.h; a
+//            disk of its own is better
+//            keep = 14                 the newest so many stay: 1 to 10000
+//            bytes_per_second = 16777216   read and written together: 1048576 or more
 //   [sms]    gateway = "none"  one of gammu, http, none
 //            contacts_dir = "contacts"  holds {fleet}/{car}.json, see contacts_folder.h
 //     with gammu, see sms_gammu.h: outbox_dir, sent_dir, error_dir, and inbox_dir for delivery
@@ -62,6 +66,12 @@ struct Config {
     int64_t bytes_per_car = int64_t{1} << 20;
   };
 
+  struct Backup {
+    std::string dir = "backup";
+    int64_t keep = 14;
+    int64_t bytes_per_second = int64_t{16} << 20;
+  };
+
   struct Links {
     int64_t keep_days = 30;
   };
@@ -75,6 +85,7 @@ struct Config {
   LogBook log_book;
   History history;
   Links links;
+  Backup backup;
   Sms sms;
 };
 

@@ -85,6 +85,21 @@ TEST_CASE("config: how much of the log is kept is read as numbers") {
   CHECK(config->log_book.keep_days == 30);
 }
 
+TEST_CASE("config: where backups go and how many stay, with bounds") {
+  const auto config = ParseConfig(
+      std::string(kGood) + "[backup]\ndir = \"/disk/b\"\nkeep = 3\nbytes_per_second = 1048576\n",
+      "/etc/lk/a.toml");
+  REQUIRE(config.has_value());
+  CHECK(config->backup.dir == "/disk/b");
+  CHECK(config->backup.keep == 3);
+  CHECK(config->backup.bytes_per_second == 1048576);
+  CHECK(ParseConfig(kGood, "/etc/lk/a.toml")->backup.dir == "/etc/lk/backup");
+  for (const char* wrong : {"keep = 0", "keep = 10001", "bytes_per_second = 1000"}) {
+    CAPTURE(wrong);
+    CHECK_FALSE(ParseConfig(std::string(kGood) + "[backup]\n" + wrong + "\n", "/etc/lk/a.toml"));
+  }
+}
+
 TEST_CASE("config: how much history is kept is read as numbers, none is allowed") {
   const auto config = ParseConfig(
       std::string(kGood) + "[history]\nkeep_days = 0\nbytes_per_car = 65536\n", "/etc/lk/a.toml");

@@ -323,6 +323,13 @@ void Bridge::StoreFails(const Bridge& before, const Now& now, Effects& out) {
   impl_->outbox.Settle(now, out);
 }
 
+void Bridge::Restored(Held held, const Now& now, Effects& out) {
+  impl_->outbox.Passes(now, out);
+  if (held == Held::kEnd) {
+    impl_->outbox.EndUnknown(now, out);
+  }
+}
+
 void Bridge::Step(const Input& input, const Now& now, Effects& out) {
   Impl& impl = *impl_;
   impl.rings.Passes(now);
@@ -338,6 +345,7 @@ void Bridge::Step(const Input& input, const Now& now, Effects& out) {
                  [&](const BrokerUp& up) { impl.BrokerUp(up.kept, now, out); },
                  [&](const BrokerDown&) { impl.BrokerDown(); },
                  [](const Tick&) {},
+                 [&](const Told& told) { out.emplace_back(JournalOf(told, now.wall)); },
                  [&](const FleetCas& cas) { impl.CasChanged(cas, now, out); },
                  [&](const Contacts& contacts) { impl.outbox.ContactsAre(contacts); },
                  [&](const SmsReport& report) { impl.outbox.Reported(report, now, out); },

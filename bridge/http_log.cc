@@ -189,25 +189,32 @@ struct Walk {
   Json damaged = Json::array();
 };
 
-Result<Walk> WalkLog(const storage::Reader& reader, uint64_t from,
+// `of`: only records that name this car are of interest.
+Result<Walk> WalkLog(const storage::Reader& reader, const std::optional<CarRef>& of, uint64_t from,
                      const std::function<bool(const storage::LogRecord&)>& visit) {
   Walk walk;
   walk.next = std::max<uint64_t>(from, 1);
   size_t scanned = 0;
-  LK_CHECK(reader.ScanLog(
-      from,
-      [&](const storage::LogRecord& record) {
-        walk.next = record.sequence + 1;
-        walk.end = visit(record) && ++scanned < kLogScannedMax;
-        return walk.end;
-      },
-      [&](std::string_view key, const Error&) {
-        const std::optional<uint64_t> sequence = storage::ParseLogKey(key);
-        if (sequence && walk.damaged.size() < kLogEntriesMax) {
-          walk.damaged.push_back(*sequence);
-        }
-      }));
+  const auto each = [&](const storage::LogRecord& record) {
+    walk.next = record.sequence + 1;
+    walk.end = visit(record) && ++scanned < kLogScannedMax;
+    return walk.end;
+  };
+  const auto damaged = [&](std::string_view key, const Error&) {
+    const std::optional<uint64_t> sequence = storage::ParseLogKey(key);
+    if (sequence && walk.damaged.size() < kLogEntriesMax) {
+      walk.damaged.push_back(*sequence);
+    }
+  };
+  LK_CHECK(of ? reader.ScanLogOf(*of, from, each, damaged) : reader.ScanLog(from, each, damaged));
   return walk;
+}
+
+// The car that a query asks for; nullopt: it names none, or none that can be.
+std::optional<CarRef> CarOf(const Query& query) {
+  const std::optional<FleetId> fleet = FleetId::Parse(query.fleet);
+  const std::optional<CarId> car = CarId::Parse(query.car);
+  return fleet && car ? std::optional(CarRef{*fleet, *car}) : std::nullopt;
 }
 
 void AddWalk(const Walk& walk, const Ends& ends, Json& json) {
@@ -234,18 +241,19 @@ LogAnswer LogPage(const storage::Reader& reader, const Parameter& parameter, Tim
   const size_t entries_max = newest ? query->last : query->limit;
   std::deque<Json> entries;
   uint64_t spoilt = 0;
-  const Result<Walk> walk = WalkLog(reader, from, [&](const storage::LogRecord& record) {
-    const Result<LogLink> link = OpenLogRecord(record.payload);
-    if (!link || !Fits(*query, *link)) {
-      spoilt += link ? 0 : 1;
-      return true;
-    }
-    entries.push_back(EntryJson(*link));
-    if (newest && entries.size() > entries_max) {
-      entries.pop_front();
-    }
-    return newest || entries.size() < entries_max;
-  });
+  const Result<Walk> walk =
+      WalkLog(reader, CarOf(*query), from, [&](const storage::LogRecord& record) {
+        const Result<LogLink> link = OpenLogRecord(record.payload);
+        if (!link || !Fits(*query, *link)) {
+          spoilt += link ? 0 : 1;
+          return true;
+        }
+        entries.push_back(EntryJson(*link));
+        if (newest && entries.size() > entries_max) {
+          entries.pop_front();
+        }
+        return newest || entries.size() < entries_max;
+      });
   if (!walk) {
     return Complaint(503, walk.error().text);
   }
@@ -271,10 +279,11 @@ LogAnswer RawLogPage(const storage::Reader& reader, const Parameter& parameter) 
     return Complaint(503, ends.error().text);
   }
   Json records = Json::array();
-  const Result<Walk> walk = WalkLog(reader, query->from, [&](const storage::LogRecord& record) {
-    records.push_back(Base64UrlEncode(record.payload));
-    return records.size() < query->limit;
-  });
+  const Result<Walk> walk =
+      WalkLog(reader, std::nullopt, query->from, [&](const storage::LogRecord& record) {
+        records.push_back(Base64UrlEncode(record.payload));
+        return records.size() < query->limit;
+      });
   if (!walk) {
     return Complaint(503, walk.error().text);
   }

@@ -1,7 +1,9 @@
 // The runner takes out of the log what an erasure names, a part in each turn, so that nothing waits
 // long for it.
 #include <algorithm>
+#include <memory>
 #include <utility>
+#include <variant>
 
 #include "bridge/core/erasure.h"
 #include "bridge/runner.h"
@@ -11,6 +13,35 @@ namespace latchkey::bridge {
 namespace {
 
 constexpr size_t kErasuresTold = 16;
+
+// The part of the log that names a car, as if it were all of it: what an erasure of the car has to
+// look at.
+class LogOfCar final : public storage::Reader {
+ public:
+  using Visit = std::function<bool(const storage::LogRecord&)>;
+  using Damaged = std::function<void(std::string_view key, const Error&)>;
+
+  LogOfCar(const storage::Reader& all, const CarRef& ref) : all_(all), ref_(ref) {}
+
+  Result<void> Scan(storage::Kind kind, const std::optional<CarRef>& ref,
+                    const std::function<void(const storage::Record&)>& visit,
+                    const Damaged& damaged) const override {
+    return all_.Scan(kind, ref, visit, damaged);
+  }
+
+  Result<void> ScanLog(uint64_t from, const Visit& visit, const Damaged& damaged) const override {
+    return all_.ScanLogOf(ref_, from, visit, damaged);
+  }
+
+  Result<std::optional<storage::LogRecord>> LastLog(uint64_t through,
+                                                    const Damaged& damaged) const override {
+    return all_.LastLog(through, damaged);
+  }
+
+ private:
+  const storage::Reader& all_;
+  const CarRef& ref_;
+};
 
 }  // namespace
 
@@ -38,8 +69,12 @@ void Runner::BlankLog() {
     return;
   }
   Blanking& blanking = blankings_.front();
+  const std::unique_ptr<storage::Reader> log = parts_.store.Snapshot();
+  const auto* ref = std::get_if<CarRef>(&blanking.erasure.of);
+  const std::unique_ptr<storage::Reader> of_car =
+      ref != nullptr ? std::make_unique<LogOfCar>(*log, *ref) : nullptr;
   Result<LogBook::Blanked> part =
-      log_book_.Blank(*parts_.store.Snapshot(), blanking.next, runner_limits_.blanked_per_turn_max,
+      log_book_.Blank(of_car ? *of_car : *log, blanking.next, runner_limits_.blanked_per_turn_max,
                       [&](const v1::LogEntry& entry) { return Names(blanking.erasure, entry); });
   if (!part) {
     Say(LogEvent::Level::kWarning, "log_not_read", {{"why", part.error().text}});

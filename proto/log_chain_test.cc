@@ -187,6 +187,30 @@ TEST_CASE("log: an entry without its salt is our own fault") {
   CHECK_THROWS_AS(AppendToLog(head, entry), Fault);
 }
 
+TEST_CASE("log: an entry names the cars of its fields and of its texts, as whole names") {
+  const auto named = [](const v1::LogEntry& entry) {
+    std::string text;
+    for (const CarRef& ref : CarsNamed(entry)) {
+      text += ref.ToText() + " ";
+    }
+    return text;
+  };
+  CHECK(named(v1::LogEntry()) == "");
+  v1::LogEntry entry;
+  entry.set_fleet("f1");
+  CHECK(named(entry) == "");
+  entry.set_car("car1");
+  CHECK(named(entry) == "f1/car1 ");
+  entry.set_who("demo/operator/eve");
+  CHECK(named(entry) == "demo/operator f1/car1 operator/eve ");
+  entry.set_who("f1/car1");
+  entry.set_note("topic lk/1/f2/car2/state, (x/Y_z) -/a /b c/ d//e Upper/a");
+  CHECK(named(entry) == "1/f2 car2/state f1/car1 f2/car2 lk/1 x/Y_z ");
+  entry.set_fleet("no fleet");
+  entry.set_note(std::string(40, 'a') + "/b");
+  CHECK(named(entry) == "f1/car1 ");
+}
+
 TEST_CASE("log: a head is text and back, and an entry names what was erased before it") {
   LogHead head{17, std::string(31, '\xab') + '\x01'};
   CHECK(ToText(head).substr(0, 5) == "17:ab");

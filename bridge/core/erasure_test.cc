@@ -2,6 +2,9 @@
 // place of a car cannot be read unnoticed.
 #include "bridge/core/erasure.h"
 
+#include <algorithm>
+#include <array>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -64,6 +67,31 @@ TEST_CASE("erasure: an entry names a car or a key as a whole word, wherever it s
   CHECK(Names(key, EntryOf("f", "car1", kKey, "")));
   CHECK(Names(key, EntryOf("f", "car1", "", "lane " + std::string(kKey) + ", no more")));
   CHECK_FALSE(Names(key, EntryOf("f", "car1", "", std::string(kKey) + "x")));
+}
+
+TEST_CASE("erasure: an entry names a car exactly when it is among those the store keeps it under") {
+  constexpr std::array<const char*, 9> kPieces = {"f", "/", "car1", "g",    " ",
+                                                  ",", "-", "x",    "/car1"};
+  std::mt19937 random(1);
+  int named = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    const auto text = [&] {
+      std::string made;
+      for (auto pieces = random() % 6; pieces > 0; --pieces) {
+        made += kPieces.at(random() % kPieces.size());
+      }
+      return made;
+    };
+    v1::LogEntry entry =
+        EntryOf(random() % 2 == 0 ? "f" : "g", random() % 2 == 0 ? "car1" : "", "", text());
+    entry.set_who(text());
+    const std::vector<CarRef> cars = CarsNamed(entry);
+    const bool kept = std::find(cars.begin(), cars.end(), RefOf("car1")) != cars.end();
+    REQUIRE(Names(OfCar(), entry) == kept);
+    named += kept ? 1 : 0;
+  }
+  CHECK(named > 1000);
+  CHECK(named < 19'000);
 }
 
 TEST_CASE("erasure: what the log says of it afterwards does not name it") {

@@ -303,6 +303,12 @@ void Http::Impl::AddPosts() {
   server.Post("/v1/import", [this, post](const Request& request, Response& response) {
     Give(response, TakeImportPost(doors.import, post(request), status().store_error));
   });
+  server.Post("/v1/backup", [this, post](const Request& request, Response& response) {
+    Give(response, BeginBackup(doors.backup, post(request)));
+  });
+  server.Get("/v1/backup", [this](const Request&, Response& response) {
+    Give(response, BackupPage(doors.backup));
+  });
   server.Post("/v1/erase", [this, post](const Request& request, Response& response) {
     Give(response, BeginErasure(doors.erase, post(request), status().broker_connected));
   });

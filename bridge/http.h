@@ -19,6 +19,7 @@
 //   GET /v1/log, /v1/log/raw           the log, see http_log.h
 //   GET /v1/export                     all that is kept of a car or a key, see http_export.h
 //   POST /v1/erase, GET /v1/erase, POST /v1/scrub   see http_erase.h
+//   POST /v1/backup, GET /v1/backup    see http_backup.h
 //   POST /v1/import                    see http_import.h
 //   GET /v1/migration, /v1/migration/plan, POST /v1/migration   see http_migration.h
 //   POST /v1/sms/report    what became of an SMS, see sms_http.h; 404 without such a gateway
@@ -28,6 +29,7 @@
 #include <memory>
 #include <string>
 
+#include "bridge/http_backup.h"
 #include "bridge/http_erase.h"
 #include "bridge/http_import.h"
 #include "bridge/http_migration.h"
@@ -42,6 +44,7 @@ struct HttpDoors {
   SmsPostDoor sms_post = {};  // empty: reports are not taken
   EraseDoor erase = {};       // empty: nothing can be erased
   ImportDoor import = {};     // empty: nothing can be imported
+  BackupDoor backup = {};     // empty: no backup can be made
   MigrationOrders migration = {};  // empty: nobody may order anything
   // Somebody reads where a car is.
   std::function<void(const CarRef&)> location_read = [](const CarRef&) {};

@@ -51,9 +51,17 @@ std::optional<ImportedState> StateOf(const Json& json) {
   return ImportedState{{*fleet, *car}, *group, *state};
 }
 
-// Empty: neither states nor an end.
+// Empty: neither states nor a begin nor an end.
 std::optional<Import> ImportOf(const Json& json) {
   Import import;
+  const auto begin = json.find("begin");
+  if (begin != json.end() && begin->is_object() && json.size() == 1) {
+    import.begin =
+        ImportBegin{LineOf(TextOf(*begin, "source"), kWhoBytesMax),
+                    LineOf(TextOf(*begin, "who"), kWhoBytesMax), NumberOf(*begin, "records")};
+    return import.begin->source.empty() || import.begin->who.empty() ? std::nullopt
+                                                                     : std::optional(import);
+  }
   const auto end = json.find("end");
   if (end != json.end() && end->is_object() && json.size() == 1) {
     import.end = ImportEnd{LineOf(TextOf(*end, "source"), kWhoBytesMax),
@@ -127,7 +135,8 @@ HttpAnswer TakeImportPost(const ImportDoor& door, const AdminPost& post,
   if (!import) {
     return Complaint(400,
                      "an import is {\"states\": [{\"fleet\", \"car\", \"group\", \"state\"}]}, "
-                     "1 to 256 of them, or {\"end\": {\"source\", \"who\", ...}}");
+                     "1 to 256 of them, {\"begin\": {\"source\", \"who\", \"records\"}} or "
+                     "{\"end\": {\"source\", \"who\", ...}}");
   }
   const std::optional<ImportAnswer> answer = door.run(*std::move(import));
   return answer ? AnswerOf(200, JsonOf(*answer))

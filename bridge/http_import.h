@@ -4,7 +4,8 @@
 //        {"states": [{"fleet": F, "car": C, "group": "energy", "state": base64url of
 //        v1.StateGroup}]} at most kImportStatesMax of them, in order of their time; or, when all
 //        are in,
-//        {"end": {"source", "who", "taken", "changed", "unchanged", "refused"}}
+//        {"end": {"source", "who", "taken", "changed", "unchanged", "refused"}}; and before the
+//        first {"begin": {"source", "who", "records"}}: both are entries of the log
 //        200 {"states": [{"word": "taken" | "held" | "older" | "refused", "why": W}],
 //             "history_kept": N, "history_old": N}: all of it is on the disk; 401; 400; 413; 503:
 //             it

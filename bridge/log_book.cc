@@ -14,6 +14,7 @@ namespace {
 
 constexpr size_t kSaltBytes = 16;
 constexpr size_t kDamagedNamed = 100;
+constexpr const char* kRestoredEvent = "restored";
 // The size of a log is told from so many records at each of so many places.
 constexpr uint64_t kPlaces = 16;
 constexpr size_t kRecordsPerPlace = 64;
@@ -45,6 +46,7 @@ Result<std::vector<v1::LogEntry>> LogBook::Load(
     }
   };
   head_ = LogHead();
+  restored_.reset();
   uint64_t through = storage::kWholeLog;
   while (through > 0) {
     LK_TRY(const std::optional<storage::LogRecord> last, reader.LastLog(through, name));
@@ -54,6 +56,9 @@ Result<std::vector<v1::LogEntry>> LogBook::Load(
     const Result<LogLink> link = OpenLogRecord(last->payload);
     if (link && link->head.sequence == last->sequence) {
       head_ = link->head;
+      if (link->entry && link->entry->event() == kRestoredEvent) {
+        restored_ = link->entry;
+      }
       break;
     }
     name(storage::LogKey(last->sequence),

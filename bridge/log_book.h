@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -76,6 +77,10 @@ class LogBook {
   Result<Blanked> Blank(const storage::Reader& reader, uint64_t from, size_t records_max,
                         const std::function<bool(const v1::LogEntry&)>& names);
 
+  // The last entry that is kept, as Load found it, when it says that the store was restored from a
+  // backup (event "restored"): nothing has happened since.
+  const std::optional<v1::LogEntry>& restored() const { return restored_; }
+
   LogFigures figures() const { return {head_, head_.sequence + 1 - first_, bytes_}; }
 
  private:
@@ -89,6 +94,7 @@ class LogBook {
   Result<void> Measure(const storage::Reader& reader);
 
   const LogBounds bounds_;
+  std::optional<v1::LogEntry> restored_;
   LogHead head_;
   uint64_t first_ = 1;  // sequence of the first record that is kept
   uint64_t bytes_ = 0;

@@ -20,6 +20,7 @@
 #include "bridge/http.h"
 #include "bridge/import_desk.h"
 #include "bridge/log.h"
+#include "bridge/main_backup.h"
 #include "bridge/migration_desk.h"
 #include "bridge/mqtt.h"
 #include "bridge/notify.h"
@@ -233,6 +234,18 @@ struct Ended {
   HandedOver handed;
 };
 
+// Ids of what is asked for from here on: none that was given before is as high.
+uint64_t FirstId() {
+  return static_cast<uint64_t>(SystemNow().wall.ms);
+}
+
+RunnerLimits RunnerLimitsOf(const Config& config) {
+  RunnerLimits limits;
+  limits.log.keep_bytes = static_cast<uint64_t>(config.log_book.keep_bytes);
+  limits.log.keep = std::chrono::hours(24 * config.log_book.keep_days);
+  return limits;
+}
+
 Limits LimitsOf(const Config& config) {
   Limits limits;
   limits.history_keep = std::chrono::hours(24 * config.history.keep_days);
@@ -329,20 +342,19 @@ Result<Ended> Serve(const Config& config, const Start& start, const sigset_t& si
   FigureBoard figures;
   Intake intake(kIntakeMax);
   Mqtt mqtt(MqttOptionsOf(config, taken.handed), intake, figures, Log);
-  RunnerLimits runner_limits;
-  runner_limits.log.keep_bytes = static_cast<uint64_t>(config.log_book.keep_bytes);
-  runner_limits.log.keep = std::chrono::hours(24 * config.log_book.keep_days);
   LK_TRY(const Gateway gateway,
          OpenGateway(config, [&intake](SmsReport report) { intake.PutAlways(std::move(report)); }));
-  ImportDesk imports(static_cast<uint64_t>(SystemNow().wall.ms));
-  MigrationDesk migrations(static_cast<uint64_t>(SystemNow().wall.ms), *store, intake);
+  ImportDesk imports(FirstId());
+  MigrationDesk migrations(FirstId(), *store, intake);
   Runner runner(
-      LimitsOf(config), std::move(cas), runner_limits,
+      LimitsOf(config), std::move(cas), RunnerLimitsOf(config),
       {intake, *store, mqtt, SystemNow, Log, gateway.sender.get(),
        [&imports](const ImportAnswer& answer) { imports.Answered(answer); }, migrations.door()});
   LK_CHECK(runner.LoadRest(std::move(taken.core)));
   const auto status = [&] { return WholeStatus(runner, figures, migrations, config); };
   LK_TRY(HttpDoors doors, OpenDoors(config, gateway.post, intake, imports));
+  BackupDesk backups(MakerOf(config, *store, runner, intake), FirstId());
+  doors.backup = {doors.erase.token, &backups};
   doors.migration = OpenMigration(config, doors.erase.token, *store, migrations);
   LK_TRY(std::unique_ptr<Http> http,
          Http::Listen(config.http.host, config.http.port, *store, status, doors));
@@ -361,6 +373,7 @@ Result<Ended> Serve(const Config& config, const Start& start, const sigset_t& si
   }
 
   Say(LogEvent::Level::kInfo, "bridge_stops", {});
+  backups.Stop();
   migrations.Close();
   std::thread closing([&http] { http.reset(); });  // who still asks is answered meanwhile
   if (failed || !runner.status().store_error.empty()) {

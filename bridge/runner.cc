@@ -130,6 +130,11 @@ Result<std::unique_ptr<Bridge>> Runner::Loaded(std::unique_ptr<Bridge> warm) {
   for (v1::LogEntry& entry : owed) {
     effects_.emplace_back(Journal{std::move(entry)});
   }
+  if (const auto& restored = log_book_.restored()) {
+    core->Restored(
+        restored->state() == v1::RECEIPT_STATE_HELD ? Bridge::Held::kDeliver : Bridge::Held::kEnd,
+        parts_.clock(), effects_);
+  }
   core->TakeRefused(*core_);
   Say(LogEvent::Level::kInfo, "store_loaded",
       {{"records", std::to_string(records)}, {"damaged", std::to_string(damaged)}});

@@ -130,6 +130,13 @@ class Bridge {
   // later. It sees the cars and the broker as `before` did, and refuses commands that it would hold
   // with REASON_STORE_UNAVAILABLE. What else it says rests on nothing. `out`: what it does at once.
   void StoreFails(const Bridge& before, const Now& now, Effects& out);
+  // After the last Load, of a store that was restored from a backup: what became of the commands
+  // that were held then is not known. Those that only make safe or take away (class close, a
+  // removed key, a cancel) stay held, all with Held::kDeliver; the others end REFUSED with
+  // REASON_OUTCOME_UNKNOWN, may have acted: one may have been taken back since, and its sender told
+  // so.
+  enum class Held : uint8_t { kEnd, kDeliver };
+  void Restored(Held held, const Now& now, Effects& out);
   void Step(const Input& input, const Now& now, Effects& out);
   // Of what is due only the writing of history: it waits for no broker that takes nothing. Gives
   // Writes alone.

@@ -182,8 +182,10 @@ void History::Take(const CarRef& ref, Car& car, Group group, const Now& now, Eff
   }
   double cost = 0;
   if (!slot.chunk) {
-    // Two chunks that began at one time would be one in the store.
-    slot.begun_at = std::max(received_at, slot.begun_at + Duration(1));
+    // Two chunks that began at one time would be one in the store: these begin at even times,
+    // imported ones at odd times.
+    slot.begun_at =
+        std::max(Timestamp{received_at.ms - received_at.ms % 2}, slot.begun_at + Duration(2));
     slot.chunk.emplace(group, slot.begun_at);
     slot.opened_at = now.mono;
     cost = kRecordBytes;
@@ -339,6 +341,7 @@ bool History::Imported(const CarRef& ref, Group group, const std::vector<v1::Sta
   car.spoke_at = now.wall;
   sweep_at_ = sweep_at_.value_or(now.mono);
   std::optional<OpenChunk> chunk;
+  Timestamp begun_at{-1};
   const auto write = [&] {
     if (chunk && !chunk->empty()) {
       car.account -= kRecordBytes + static_cast<double>(chunk->bytes());
@@ -359,7 +362,9 @@ bool History::Imported(const CarRef& ref, Group group, const std::vector<v1::Sta
       return false;
     }
     if (!chunk) {
-      chunk.emplace(group, Timestamp{VersionOf(state).observed_at_ms});
+      const int64_t observed = VersionOf(state).observed_at_ms;
+      begun_at = std::max(Timestamp{observed - (observed + 1) % 2}, begun_at + Duration(2));
+      chunk.emplace(group, begun_at);
     }
     counters_.history_samples += chunk->Add(state, now.wall);
     if (chunk->bytes() >= kHistoryChunkFull) {

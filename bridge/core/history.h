@@ -58,7 +58,8 @@ class History {
   void Stored(const CarRef& ref, Group group, const std::string& payload, const Now& now,
               Effects& out);
   // States of one group, observed one after the other within `history_keep`, that were imported and
-  // taken as newest. They are kept in chunks of their own, which begin when the first was observed;
+  // taken as newest. They are kept in chunks of their own, which begin when the first was observed,
+  // at an odd millisecond: others begin at even ones, so that none takes another's place.
   // true: all of them; false: the car's account is used up, and some were left out.
   bool Imported(const CarRef& ref, Group group, const std::vector<v1::StateGroup>& states,
                 const Now& now, Effects& out);
@@ -84,7 +85,7 @@ class History {
     Instant opened_at;  // of the chunk
     bool dirty = false;
     std::optional<Instant> taken_at;  // the last message that was sampled
-    Timestamp begun_at{-1};           // begins_at of the last chunk: no other begins there
+    Timestamp begun_at{-2};           // begins_at of the last chunk: no other begins there
     std::string waits;                // message that is not sampled yet; empty: none
     Timestamp waits_since;
     Instant waits_from;    // the same, by the monotonic clock

@@ -17,6 +17,11 @@ constexpr size_t kWhoBytesMax = 64;
 
 using Taken = std::map<std::pair<CarRef, Group>, std::vector<v1::StateGroup>>;
 
+Told ToldOf(const ImportBegin& begin) {
+  return {"import_begins", LineOf(begin.who, kWhoBytesMax),
+          begin.source + ": " + std::to_string(begin.records) + " records"};
+}
+
 Journal JournalOf(const ImportEnd& end, Timestamp now) {
   v1::LogEntry entry;
   entry.set_at_ms(static_cast<uint64_t>(std::max<int64_t>(0, now.ms)));
@@ -61,6 +66,9 @@ bool TakeImport(const ImportParts& parts, const Import& import, const Now& now, 
     if (parts.history.Imported(name.first, name.second, states, now, out)) {
       answer.history_kept += states.size();
     }
+  }
+  if (import.begin) {
+    out.emplace_back(latchkey::bridge::JournalOf(ToldOf(*import.begin), now.wall));
   }
   if (import.end) {
     out.emplace_back(JournalOf(*import.end, now.wall));

@@ -185,6 +185,13 @@ void JournalRing(const KeyRing* before, const KeyRing& after, Timestamp now, Eff
   }
 }
 
+Journal JournalOf(const Told& told, Timestamp now) {
+  v1::LogEntry entry = EntryAt(now, told.event);
+  entry.set_who(LineOf(told.who, kLogWhoBytesMax));
+  entry.set_note(LineOf(told.note, kLogNoteBytesMax));
+  return Journal{std::move(entry)};
+}
+
 Journal JournalOf(const Block& block, Timestamp now) {
   v1::LogEntry entry = EntryAt(now, "block");
   entry.set_fleet(block.scope.fleet.str());

@@ -34,6 +34,7 @@ Journal JournalOf(const Outcome& outcome, const KeyId& lane, const Now& now, std
 // nullptr: none was known.
 void JournalRing(const KeyRing* before, const KeyRing& after, Timestamp now, Effects& out);
 Journal JournalOf(const Block& block, Timestamp now);
+Journal JournalOf(const Told& told, Timestamp now);
 
 // One line of at most `bytes_max` bytes of UTF-8: what controls is a space, what is too long is cut
 // between characters.

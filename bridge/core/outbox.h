@@ -93,6 +93,8 @@ class Outbox {
   // After the last Load, see Bridge.
   void TakeRefused(const Outbox& before);
   void StoreFails();
+  // After Passes, before any step, see Bridge::Restored.
+  void EndUnknown(const Now& now, Effects& out);
   // First in every step: acts on every deadline that has passed by either clock.
   void Passes(const Now& now, Effects& out);
   // A message of command/{lane} that parsed.

@@ -232,6 +232,22 @@ void Outbox::Say(Entry& entry, Effects& out) {
   out.emplace_back(Publish{ReceiptTopic(entry.ref, entry.lane), entry.receipt, 1, Retain::kNo, 0});
 }
 
+void Outbox::EndUnknown(const Now& now, Effects& out) {
+  std::vector<uint64_t> orders;
+  for (const auto& [order, entry] : commands_.all()) {
+    const bool safe =
+        entry.removes || entry.cancels ||
+        (entry.action != nullptr && entry.action->command_class == v1::COMMAND_CLASS_CLOSE);
+    if (entry.phase == Phase::kHeld && !safe && !entry.Expired(now)) {
+      orders.push_back(order);
+    }
+  }
+  for (const uint64_t order : orders) {
+    CloseByBridge(commands_.At(order), v1::RECEIPT_STATE_REFUSED, v1::REASON_OUTCOME_UNKNOWN, now,
+                  out);
+  }
+}
+
 void Outbox::Forget(uint64_t order, Effects& out) {
   const Entry& entry = commands_.At(order);
   unsaid_.erase(order);

@@ -74,6 +74,13 @@ struct LocationRead {
   CarRef ref;
 };
 
+// Something that an administrator had done to the whole cell, for the log alone.
+struct Told {
+  std::string event;  // snake_case, "backup"
+  std::string who;
+  std::string note;
+};
+
 // State of a car that another system kept, as an administrator brings it.
 struct ImportedState {
   CarRef ref;
@@ -91,11 +98,19 @@ struct ImportEnd {
   uint64_t refused = 0;
 };
 
-// Some of an import, in order of their time, or its end.
+// An import is about to begin, for the log: one that is killed has no end there.
+struct ImportBegin {
+  std::string source;  // "import:teslafi"
+  std::string who;
+  uint64_t records = 0;
+};
+
+// Some of an import, in order of their time, or its begin, or its end.
 struct Import {
   uint64_t id = 0;  // another one for each
   std::vector<ImportedState> states;
   std::optional<ImportEnd> end;
+  std::optional<ImportBegin> begin;
 };
 
 // An administrator's order for the store's migration. The runner carries it out; for the core it is
@@ -112,7 +127,7 @@ struct ComparisonEnd {
   Result<storage::Comparison> found = storage::Comparison{};
 };
 
-using Input = std::variant<Message, BrokerUp, BrokerDown, Tick, FleetCas, Contacts, SmsReport,
+using Input = std::variant<Message, BrokerUp, BrokerDown, Tick, FleetCas, Contacts, SmsReport, Told,
                            Erasure, LocationRead, Import, MigrationRequest, ComparisonEnd>;
 
 // A change to the store. The runner commits all writes of a turn, durably if any is durable, before

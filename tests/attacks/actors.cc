@@ -153,6 +153,17 @@ PairingOffer LiveCar::ShowOffer(v1::Role role) {
   return ParseQrText(qr_text_).value();
 }
 
+PairingOffer LiveCar::Invites(Timestamp ends_at) {
+  car::Memory memory = car::LoadMemory(memory_bytes_, ref_).value();
+  const PairingOffer letter{car_options_.host, car_options_.phone_port, car_options_.cell, ref_,
+                            RandomBytes(kPairingSecretBytes)};
+  memory.invitation = car::Invitation{letter, v1::ROLE_OWNER, ends_at, 0};
+  client_.reset();
+  Boot(std::move(memory));
+  Wake();
+  return letter;
+}
+
 void LiveCar::EndKeyAt(const KeyId& id, Timestamp not_after) {
   car::Memory memory = car::LoadMemory(memory_bytes_, ref_).value();
   ++memory.ring.version;

@@ -49,6 +49,9 @@ class LiveCar {
   // Puts a code on the screen.
   PairingOffer ShowOffer(v1::Role role = v1::ROLE_OWNER);
 
+  // Boots with an invitation that was printed for its owner, and gives what is in the letter.
+  PairingOffer Invites(Timestamp ends_at);
+
   // How often it acted with a text that begins with `action`.
   int Acted(const std::string& action) const;
 

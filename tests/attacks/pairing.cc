@@ -391,6 +391,118 @@ std::string NobodyAskedOurs(World& world) {
   return "DECLINED; without an answer the offer ends after five minutes";
 }
 
+// --- Invitations on paper
+
+// A service that gives the car to whoever has the code of its letter.
+std::string LetterTwiceWeak(World& world) {
+  std::vector<std::string> owners;
+  NaiveService service(world.Open().As("letters"), [&](const Publish& request) {
+    if (request.payload.rfind("K7-22-1904 ", 0) == 0) {
+      owners.push_back(request.payload.substr(11));
+    }
+    return std::vector<Publish>{};
+  });
+  Dial(world.Open().As("owner"))->Send({"api/activate", "K7-22-1904 alice"});
+  Expect(service.Serve(), "no activation");
+  Dial(world.Open().As("thief"))->Send({"api/activate", "K7-22-1904 mallory"});
+  Expect(service.Serve() && owners.size() == 2, "the code worked once only");
+  return "the letter from the waste paper let a second one in";
+}
+
+std::string LetterTwiceOurs(World& world) {
+  Scene s(world);
+  const PairingOffer letter = s.car.Invites(ReadClocks().wall + std::chrono::hours(24 * 90));
+  const auto owner = SignedIn(world);
+  const std::string claim = MakeClaim(letter, owner->Public(), RandomBytes(16), "owner");
+  ExpectEqual(AnswerTo(*owner, s.car, claim), "paired", "the owner's letter");
+  const auto thief = SignedIn(world);
+  ExpectEqual(AnswerTo(*thief, s.car, MakeClaim(letter, thief->Public(), RandomBytes(16), "x")),
+              "REASON_NO_OFFER", "the letter, used up");
+  // The owner's own bytes, on the thief's lane and on the owner's.
+  const std::string repeated = AnswerTo(*thief, s.car, claim);
+  Expect(repeated != "paired", "the owner's claim on another's lane: " + repeated);
+  s.car.Give({PairingTopic(s.car.ref(), owner->id()), claim});
+  s.car.Reboot();
+  ExpectEqual(AnswerTo(*thief, s.car, MakeClaim(letter, thief->Public(), RandomBytes(16), "x")),
+              "REASON_NO_OFFER", "the letter after a reboot");
+  ExpectEqual(s.car.ring().keys.size(), size_t{1}, "keys on the ring");
+  ExpectEqual(s.car.asked(), 1, "questions to the person in the car");
+  OwnerStillGetsThrough(*owner, s.car);
+  return "NO_OFFER to the copy and to the owner's repeated claim, over a reboot, too";
+}
+
+std::string LetterStolenWeak(World& world) {
+  std::string owner;
+  NaiveService service(world.Open().As("first"), [&](const Publish& request) {
+    if (owner.empty() && request.payload.rfind("K7-22-1904 ", 0) == 0) {
+      owner = request.payload.substr(11);
+    }
+    return std::vector<Publish>{};
+  });
+  Dial(world.Open().As("postman"))->Send({"api/activate", "K7-22-1904 mallory"});
+  Expect(service.Serve(), "no activation");
+  Dial(world.Open().As("owner"))->Send({"api/activate", "K7-22-1904 alice"});
+  Expect(service.Serve() && owner == "mallory", "the thief was too late");
+  return "who opened the letter first had the car, from afar";
+}
+
+std::string LetterStolenOurs(World& world) {
+  Scene s(world);
+  const PairingOffer letter = s.car.Invites(ReadClocks().wall + std::chrono::hours(24 * 90));
+  s.car.PersonSays(car::Confirm::Word::kNo);  // the owner sits in the car and has not sent this
+  const auto thief = SignedIn(world);
+  ExpectEqual(AnswerTo(*thief, s.car, MakeClaim(letter, thief->Public(), RandomBytes(16), "x")),
+              "REASON_DECLINED", "the thief's claim, and the person in the car says no");
+  ExpectEqual(AnswerTo(*thief, s.car, MakeClaim(letter, thief->Public(), RandomBytes(16), "y")),
+              "REASON_NO_OFFER", "the thief's second claim");
+  ExpectEqual(s.car.asked(), 1, "questions to the person in the car");
+  ExpectEqual(s.car.ring().keys.size(), size_t{0}, "keys on the ring");
+  s.car.PersonSays(car::Confirm::Word::kYes);
+  OwnerStillPairs(world, s.car, s.car.ShowOffer());
+  return "DECLINED by the person in the car; the letter is used up, the screen pairs";
+}
+
+std::string LetterElsewhereWeak(World& world) {
+  std::map<std::string, std::string> owners;
+  NaiveService service(world.Open().As("any"), [&](const Publish& request) {
+    std::istringstream words(request.payload);
+    std::string code;
+    std::string car;
+    std::string who;
+    words >> code >> car >> who;
+    if (code == "K7-22-1904") {  // of whichever car
+      owners[car] = who;
+    }
+    return std::vector<Publish>{};
+  });
+  Dial(world.Open().As("buyer"))->Send({"api/activate", "K7-22-1904 VIN-OF-ANOTHER mallory"});
+  Expect(service.Serve() && owners["VIN-OF-ANOTHER"] == "mallory", "the car was checked");
+  return "a letter for one car activated another";
+}
+
+std::string LetterElsewhereOurs(World& world) {
+  Scene mine(world);
+  Scene s(world);
+  const Timestamp now = ReadClocks().wall;
+  PairingOffer letter = mine.car.Invites(now + std::chrono::hours(24 * 90));
+  s.car.Invites(now + std::chrono::hours(24 * 90));
+  const auto buyer = SignedIn(world);
+  const auto tries = [&](const PairingOffer& offer) {
+    return AnswerTo(*buyer, s.car, MakeClaim(offer, buyer->Public(), RandomBytes(16), "x"));
+  };
+  ExpectEqual(tries(letter), "REASON_NO_OFFER", "the letter of another car");
+  letter.ref = s.car.ref();  // altered by hand
+  ExpectEqual(tries(letter), "REASON_NO_OFFER", "the letter, with this car's name in it");
+  letter.secret[0] = static_cast<char>(letter.secret[0] ^ 1);
+  ExpectEqual(tries(letter), "REASON_NO_OFFER", "the letter, with another secret");
+  ExpectEqual(tries(s.car.Invites(now - std::chrono::hours(1))), "REASON_NO_OFFER",
+              "a letter that is over");
+  ExpectEqual(s.car.asked(), 0, "questions to the person in the car");
+  ExpectEqual(s.car.ring().keys.size(), size_t{0}, "keys on the ring");
+  OwnerStillPairs(world, s.car, s.car.Invites(now + std::chrono::hours(24 * 90)));
+  return "NO_OFFER: of another car, altered, over; nobody is asked, and the right one works";
+}
+
 }  // namespace
 
 std::vector<Case> PairingCases() {
@@ -411,6 +523,12 @@ std::vector<Case> PairingCases() {
        WindowWeak, WindowOurs},
       {"photographed_the_code", "Tesla NFC, Herfurt: Ars via pipedot 6051C (no approval)", "T15",
        NobodyAskedWeak, NobodyAskedOurs},
+      {"letter_used_again", "a weakness of activation codes: they are known to whoever saw them",
+       "T24", LetterTwiceWeak, LetterTwiceOurs},
+      {"letter_stolen_on_its_way", "a weakness of activation codes: the first one gets the car",
+       "T21", LetterStolenWeak, LetterStolenOurs},
+      {"letter_of_another_car", "Kia: greenbot (a code or plate is not bound to car and person)",
+       "T21", LetterElsewhereWeak, LetterElsewhereOurs},
   };
 }
 

@@ -118,6 +118,31 @@ json Signal(const Cell& cell, const std::string& car, const std::string& group,
 
 }  // namespace
 
+TEST_CASE("every record of every legacy fixture is taken, or refused with its reason, as written") {
+  const Cell cell;
+  const std::string readme = ReadAll(fs::path(LK_SOURCE_DIR) / "tools" / "import" / "README.md");
+  for (const auto& import : Imports()) {
+    const Said said = Read(cell.Latchkey(Arguments(import, {"--dry-run"})));
+    const std::string name = fs::path(import[1]).filename().string();
+    std::string row = "| " + name;
+    for (const char* total : {"records", "taken", "changed", "unchanged", "refused"}) {
+      row += " | " + said.totals[total].dump();
+    }
+    CHECK_MESSAGE(readme.find(row + " |") != std::string::npos, row);
+    std::map<std::string, std::pair<int, std::string>> reasons;
+    for (const auto& [where, record] : said.records) {
+      if (record["outcome"] == "refused") {
+        REQUIRE(!record["notes"].empty());
+        auto& [count, first] = reasons[record["notes"][0].get<std::string>()];
+        first = ++count == 1 ? where : first;
+      }
+    }
+    for (const auto& [why, counted] : reasons) {
+      MESSAGE(name, ": ", counted.first, " refused: ", why, " (", counted.second, ")");
+    }
+  }
+}
+
 TEST_CASE("every legacy fixture is imported once, however often and however it is interrupted") {
   Cell cell;
   cell.StartBroker();
@@ -190,6 +215,9 @@ TEST_CASE("every legacy fixture is imported once, however often and however it i
       CountLines(cell.Latchkey({"log", "--event", "imported"}).output, "import:teslafi");
   CHECK(ends >= 8);
   CHECK(ends <= 9);
+  // Each that began, too, the killed one with them.
+  CHECK(CountLines(cell.Latchkey({"log", "--event", "import_begins"}).output, "import:teslafi") ==
+        9);
   // People read every reason.
   std::vector<std::string> people = Arguments(Imports()[1]);
   people.erase(people.begin());

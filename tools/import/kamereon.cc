@@ -1,6 +1,10 @@
 // Which answer it is is told by its attributes, not by the file's name, which people choose.
 #include "tools/import/kamereon.h"
 
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -12,27 +16,52 @@ namespace {
 
 constexpr double kKpaPerMbar = 0.1;
 
-// chargingStatus is a number that is a code; tenths tell cases apart.
+// What a number that is a code means; nullopt: that it is not known.
+struct Code {
+  double number;
+  std::optional<bool> flag;
+};
+
+// As the renault-api project has them (kamereon/enums.py): not in charge, planned, ended, waiting
+// for current, flap open; in charge; and, by the car's generation, not charging or an error, and
+// not available.
+constexpr std::array<Code, 8> kCharging = {{{0.0, false},
+                                            {0.1, false},
+                                            {0.2, false},
+                                            {0.3, false},
+                                            {0.4, false},
+                                            {1.0, true},
+                                            {-1.0, std::nullopt},
+                                            {-1.1, std::nullopt}}};
+// Unplugged, plugged, an error, not known.
+constexpr std::array<Code, 4> kPlug = {
+    {{0, false}, {1, true}, {-1, std::nullopt}, {-2147483648.0, std::nullopt}}};
+
+// A code that nobody has explained says nothing.
+void TakeCode(JsonFields& fields, RecordMaker& record, const std::string& field,
+              std::string_view signal, std::span<const Code> codes) {
+  constexpr double kNear = 0.001;
+  const std::optional<double> number = fields.Number(field);
+  if (!number) {
+    return;
+  }
+  const auto code = std::find_if(codes.begin(), codes.end(), [&](const Code& one) {
+    return std::abs(one.number - *number) < kNear;
+  });
+  if (code == codes.end()) {
+    record.Changed(std::string(signal) + " left out: " + field + " " +
+                   Shown(std::to_string(*number)) + " is not known");
+  } else if (!code->flag) {
+    record.Changed(std::string(signal) +
+                   " left out: the car said that it is not available, or an error");
+  } else {
+    record.Flag(signal, code->flag);
+  }
+}
+
 void TakeCharging(JsonFields& fields, RecordMaker& record) {
-  const std::optional<double> status = fields.Number("chargingStatus");
-  if (status) {
-    const double tenths = *status * 10;
-    if (tenths > 9.5 && tenths < 10.5) {
-      record.Flag("energy.is_charging", true);
-    } else if (tenths > -0.5 && tenths < 4.5) {
-      record.Flag("energy.is_charging", false);
-    } else {
-      record.Changed("energy.is_charging left out: the car said it is not available, or an error");
-    }
-  }
-  const std::optional<double> plug = fields.Number("plugStatus");
-  if (plug) {
-    if (*plug == 0.0 || *plug == 1.0) {
-      record.Flag("energy.is_plugged", *plug == 1.0);
-    } else {
-      record.Changed("energy.is_plugged left out: the car said an error");
-    }
-  }
+  TakeCode(fields, record, "chargingStatus", "energy.is_charging", kCharging);
+  TakeCode(fields, record, "plugStatus", "energy.is_plugged", kPlug);
 }
 
 void TakeWord(JsonFields& fields, RecordMaker& record, const std::string& field,

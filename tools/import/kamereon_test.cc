@@ -70,6 +70,18 @@ TEST_CASE("kamereon: the codes of charging are read by their tenths") {
   CHECK(Said(ReadText(R"("chargingStatus":-1.1,"batteryLevel":5)"), "energy.is_charging") ==
         std::nullopt);
   CHECK(Said(ReadText(R"("plugStatus":-1,"batteryLevel":5)"), "energy.is_plugged") == std::nullopt);
+  CHECK(Said(ReadText(R"("plugStatus":1)"), "energy.is_plugged") == 1);
+  // Codes that nobody has explained are not guessed.
+  for (const char* code :
+       {R"("chargingStatus":0.5,"batteryLevel":5)", R"("chargingStatus":0.25,"batteryLevel":5)",
+        R"("chargingStatus":1.1,"batteryLevel":5)", R"("plugStatus":3,"batteryLevel":5)"}) {
+    CAPTURE(code);
+    const Reading reading = ReadText(code);
+    CHECK(Said(reading, "energy.is_charging") == std::nullopt);
+    CHECK(Said(reading, "energy.is_plugged") == std::nullopt);
+    REQUIRE(reading.records.size() == 1);
+    CHECK(reading.records[0].changes.begin()->find("is not known") != std::string::npos);
+  }
   CHECK(Said(ReadText(R"("flPressure":2460)"), "service.tyre_front_left") == 246);
 }
 

@@ -125,7 +125,6 @@ void TakeD(MessageFields& fields) {
   record.Flag("body.door_front_left_open", fields.Bit(1, 0));
   record.Flag("body.door_front_right_open", fields.Bit(1, 1));
   record.Flag("energy.is_plugged", fields.Bit(1, 3));
-  record.Flag("drive.is_moving", fields.Bit(1, 7));
   record.Flag("body.hood_open", fields.Bit(2, 6));
   record.Flag("body.trunk_open", fields.Bit(2, 7));
   const std::optional<double> lock = fields.Number(3);
@@ -143,6 +142,11 @@ void TakeD(MessageFields& fields) {
   }
   fields.Distance("drive.odometer", 8, kTenth);
   fields.Distance("drive.speed", 9, 1);
+  // Bit 7 of the first field says that the car is on, which is not that it moves.
+  if (const std::optional<double> speed = fields.Number(9)) {
+    record.Flag("drive.is_moving", *speed > 0);
+    record.Changed("drive.is_moving: as its speed says");
+  }
   const auto ambient = fields.Number(11);
   if (fields.Number(14).value_or(-1) > 0) {
     record.Number("climate.outside_temperature", ambient);
@@ -162,11 +166,13 @@ void TakeW(MessageFields& fields) {
   static constexpr std::array<std::string_view, 4> kWheels = {
       "service.tyre_front_right", "service.tyre_rear_right", "service.tyre_front_left",
       "service.tyre_rear_left"};
-  const bool fresh = fields.Number(9).value_or(-1) >= 0;
+  const bool fresh = fields.Number(9).value_or(-1) > 0;  // 0: stale, -1: there are none
   for (size_t i = 0; i < kWheels.size(); ++i) {
     const auto pressure = fields.Number(1 + 2 * i);
     if (fresh && pressure && *pressure > 0) {
       record.Scaled(kWheels.at(i), pressure, kKpaPerPsi, "psi to kPa");
+    } else if (pressure && *pressure > 0) {
+      record.Changed(std::string(kWheels.at(i)) + " left out: it was old");
     }
   }
 }
@@ -182,8 +188,8 @@ void TakeY(MessageFields& fields) {
   const size_t pressures_at = 2 + count;
   const std::optional<double> pressures = fields.Number(pressures_at);
   if (!pressures || *pressures != *names ||
-      fields.Number(pressures_at + 1 + count).value_or(-1) < 0) {
-    record.Changed("service.tyre left out: the car says that they are not valid");
+      fields.Number(pressures_at + 1 + count).value_or(-1) <= 0) {
+    record.Changed("service.tyre left out: the car says that they are old, or not valid");
     return;
   }
   for (size_t i = 0; i < count; ++i) {

@@ -137,6 +137,23 @@ TEST_CASE("ovms: the rows of a dump become state of their cars, each with its ow
   CHECK(reading.not_kept.at("S.7") == 2);
 }
 
+TEST_CASE("ovms: a car that is on does not move by that, and what is stale is left out") {
+  const Reading reading =
+      Read(std::string(kHead) +
+           "INSERT INTO `ovms_carmessages` VALUES "
+           "(1,'ON','D',1,'2021-03-04 05:06:07',0,'','128,0,4,0,0,0,0,0,0'),"
+           "(1,'ON','W',1,'2021-03-04 05:06:07',0,'','36,20,36,20,35,20,35,20,0'),"
+           "(1,'ON','S',1,'2021-03-04 05:06:07',0,'','50,K'),"
+           "(2,'GO','D',1,'2021-03-04 05:06:07',0,'','0,0,4,0,0,0,0,0,30'),"
+           "(2,'GO','Y',1,'2021-03-04 05:06:07',0,'','2,fl,fr,2,250,251,0,0,0'),"
+           "(2,'GO','S',1,'2021-03-04 05:06:07',0,'','50,K');\n");
+  CHECK(Said(reading, "drive.is_moving", "1/ON") == 0);
+  CHECK(Said(reading, "drive.is_moving", "2/GO") == 1);
+  CHECK(Said(reading, "service.tyre_front_left") == -1000);
+  CHECK(Why(reading, "ovms_carmessages row 2").find("it was old") != std::string::npos);
+  CHECK(Why(reading, "ovms_carmessages row 5").find("old, or not valid") != std::string::npos);
+}
+
 TEST_CASE("ovms: what a server must not hand on, and what is not readable, is refused by row") {
   const Reading reading = Read(
       std::string(kHead) +

@@ -35,6 +35,8 @@ void AddPhone(CLI::App& app, Context& context);     // phone.cc: all of `phone`
 void AddOperator(CLI::App& app, Context& context);  // operator.cc: operator add
 void AddCa(CLI::App& app, Context& context);        // ca.cc: ca list, revoke, crl, serve
 void AddImport(CLI::App& app, Context& context);    // import.cc: one per legacy system
+void AddBackup(CLI::App& app, Context& context);    // backup.cc: make, list, verify
+void AddRestore(CLI::App& app, Context& context);   // restore.cc
 void AddMigrate(CLI::App& app, Context& context);   // migrate.cc
 void AddMigrate(CLI::App& app, Context& context);    // migrate.cc
 void AddTap(CLI::App& app, Context& context);       // tap.cc

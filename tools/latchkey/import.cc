@@ -215,6 +215,7 @@ Result<void> Run(const Context& context, const System& system, const ImportOptio
                                           std::vector<legacy::GroupOutcome>(plan.groups.size())));
     return {};
   }
+  LK_CHECK(TellBegin(folder, source, plan.records.size() + plan.refused.size()));
   LK_TRY(const HandedOver handed, HandOver(folder, plan));
   const legacy::Report report = legacy::MakeReport(plan, std::move(not_kept), handed.outcomes);
   SayReport(context, report);

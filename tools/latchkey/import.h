@@ -28,7 +28,9 @@ struct HandedOver {
 // REASON_NOT_ALLOWED (admin.token is another bridge's): what went before is kept, and an import
 // that is run again goes on.
 Result<HandedOver> HandOver(const Folder& folder, const legacy::Plan& plan);
-// The import is over: the bridge's log gets an entry. Errors as of HandOver.
+// The import begins, with so many records, or is over: the bridge's log gets an entry. One that was
+// killed has a begin without an end there. Errors as of HandOver.
+Result<void> TellBegin(const Folder& folder, const std::string& source, uint64_t records);
 Result<void> TellEnd(const Folder& folder, const std::string& source, const legacy::Totals& totals);
 
 struct Provisioning {

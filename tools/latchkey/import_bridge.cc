@@ -116,6 +116,12 @@ Result<HandedOver> HandOver(const Folder& folder, const legacy::Plan& plan) {
   return handed;
 }
 
+Result<void> TellBegin(const Folder& folder, const std::string& source, uint64_t records) {
+  LK_TRY(const Door door, Door::Open(folder));
+  LK_CHECK(door.Post({{"begin", {{"source", source}, {"who", UserName()}, {"records", records}}}}));
+  return {};
+}
+
 Result<void> TellEnd(const Folder& folder, const std::string& source,
                      const legacy::Totals& totals) {
   LK_TRY(const Door door, Door::Open(folder));

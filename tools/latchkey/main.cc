@@ -51,6 +51,8 @@ int main(int argc, char** argv) {
     latchkey::cli::AddCa(app, context);
     latchkey::cli::AddBlock(app, context);
     latchkey::cli::AddImport(app, context);
+    latchkey::cli::AddBackup(app, context);
+    latchkey::cli::AddRestore(app, context);
     latchkey::cli::AddMigrate(app, context);
     latchkey::cli::AddTap(app, context);
     latchkey::cli::AddStatus(app, context);

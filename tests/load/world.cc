@@ -43,7 +43,9 @@ void LiftRates(const std::filesystem::path& configuration) {
   for (std::string line; std::getline(lines, line);) {
     out += line + "\n";
     if (line.find("latchkey_guard.so") != std::string::npos) {
-      out += "plugin_opt_rate_message off\nplugin_opt_rate_command off\n";
+      out +=
+          "plugin_opt_rate_message off\nplugin_opt_rate_command off\n"
+          "plugin_opt_rate_claim_address off\n";
     } else if (line.find("latchkey_auth.so") != std::string::npos) {
       out += "plugin_opt_rate_sign_in off\n";
     }

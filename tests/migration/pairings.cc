@@ -25,6 +25,7 @@ constexpr Duration kPatience = std::chrono::minutes(3);  // of one pairing, over
 constexpr Duration kLook = std::chrono::milliseconds(5);
 constexpr Duration kRetry = std::chrono::milliseconds(300);
 constexpr Duration kLifetime = std::chrono::minutes(2);
+constexpr Duration kBetween = std::chrono::milliseconds(300);
 constexpr size_t kPairingsPerRing = 10;
 
 Now Clocks() {
@@ -76,6 +77,13 @@ class Pairings::Lane {
     phone_link_.reset();
     phone_.reset();
     return wrong_;
+  }
+
+  // Nobody pairs for a while.
+  void Rest(Duration time) {
+    for (const Instant until = Clocks().mono + time; Clocks().mono < until;) {
+      Turn();
+    }
   }
 
   // The car's last words are said.
@@ -290,8 +298,10 @@ void Pairings::Start() {
       while (!halted_) {
         const Instant began = Clocks().mono;
         std::string wrong = lane->PairOnce();
+        const Duration took = Clocks().mono - began;
+        lane->Rest(kBetween);
         const std::lock_guard<std::mutex> lock(mutex_);
-        longest_ = std::max(longest_, Clocks().mono - began);
+        longest_ = std::max(longest_, took);
         if (wrong.empty()) {
           ++done_;
         } else {

@@ -77,10 +77,11 @@ double MigrationPace::slice_seconds() const {
     return bounds_.slice_seconds_max;
   }
   constexpr double kLate = 0.99;
+  const double middle = std::max(while_sweeping_.Quantile(0.5), while_still_.Quantile(0.5));
   const double late = std::max(while_sweeping_.Quantile(kLate), while_still_.Quantile(kLate));
   const double wanted = while_sweeping_.size() + while_still_.size() < kSampleKnown
                             ? kSliceUnknown
-                            : late * bounds_.slice_share;
+                            : std::min(late * bounds_.slice_share, middle * bounds_.slice_median);
   return std::clamp(wanted, bounds_.slice_seconds_min, bounds_.slice_seconds_max);
 }
 

@@ -16,9 +16,10 @@
 namespace latchkey::bridge {
 
 struct PaceBounds {
-  // A slice takes about this share of the p99 of late durable commits, within these seconds: what
-  // arrives during one waits no longer for it.
+  // A slice takes about this share of the p99 of late durable commits and this of their median,
+  // whichever is less, within these seconds: what arrives during one waits no longer for it.
   double slice_share = 0.08;
+  double slice_median = 0.3;
   double slice_seconds_min = 0.00025;
   double slice_seconds_max = 0.002;
   // Share of time that slices take: beside live commits, and when there are none. Both are made

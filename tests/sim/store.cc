@@ -7,12 +7,16 @@
 #include <utility>
 #include <variant>
 
+#include "storage/shape.h"
+
 namespace latchkey::sim {
 
 using storage::Change;
 using storage::Kind;
 
 namespace {
+
+constexpr uint64_t kLogCheckedOnceIn = 16;  // reads
 
 std::string CarKey(const CarRef& ref) {
   return ref.fleet.str() + "/" + ref.car.str() + "/";
@@ -120,6 +124,7 @@ class SimReader final : public storage::Reader {
     if (store_.disk == Disk::kUnreadable) {
       return Unavailable("cannot be read");
     }
+    store_.CheckRows(kind);
     for (const auto& [key, record] : store_.Of(kind)) {
       visit(AsRead(record));
     }
@@ -133,6 +138,7 @@ class SimReader final : public storage::Reader {
     if (store_.disk == Disk::kUnreadable) {
       return Unavailable("cannot be read");
     }
+    store_.CheckRows(Kind::kLog);
     const SimStore::Records& log = store_.Of(Kind::kLog);
     for (auto at = from == 0 ? log.begin() : log.lower_bound(storage::LogKey(from));
          at != log.end(); ++at) {
@@ -234,6 +240,93 @@ void SimStore::Apply(const Batch& batch) {
         change);
   }
   unsynced_.push_back(std::move(undo));
+  if (rows_) {
+    LK_ASSERT(rows_->Commit(batch, storage::Durability::kSoon));
+    MigrateALittle();
+    rows_unsynced_.push_back(rows_->pending());
+  }
+}
+
+void SimStore::Synced() {
+  unsynced_.clear();
+  if (rows_) {
+    LK_ASSERT(rows_->Sync());
+    rows_unsynced_.clear();
+    MigrateOnwards();
+  }
+}
+
+void SimStore::MigrateAtRandom(uint64_t seed) {
+  LK_ASSERT(!rows_ && unsynced_.empty());
+  random_.seed(seed);
+  rows_ = std::make_unique<storage::MemoryStore>(
+      storage::MemoryOptions{1, storage::RealMigrations(), {}});
+}
+
+void SimStore::MigrateALittle() {
+  if (random_() % 3 == 0) {
+    LK_ASSERT(rows_->Sweep(random_() % 8 + 1, Timestamp{1}));
+  }
+}
+
+// Orders are durable, so they are given when everything else is.
+void SimStore::MigrateOnwards() {
+  using storage::MigrationOrder;
+  using storage::MigrationPhase;
+  const storage::MigrationStatus status = rows_->Migration();
+  const uint64_t chance = random_() % 100;
+  const auto order = [this](MigrationOrder one) {
+    LK_ASSERT(rows_->Migrate(one, Timestamp{1}));
+    cut_overs_ += one == MigrationOrder::kCutOver ? 1 : 0;
+  };
+  switch (status.phase) {
+    case MigrationPhase::kNone:
+      if (status.schema < storage::kSchemaVersionMax && chance < 30) {
+        order(MigrationOrder::kStart);
+      }
+      break;
+    case MigrationPhase::kBackfill:
+      if (chance < 20) {
+        order(status.paused ? MigrationOrder::kResume : MigrationOrder::kPause);
+      } else if (chance < 23) {
+        order(MigrationOrder::kRollback);
+      }
+      break;
+    case MigrationPhase::kFilled:
+    case MigrationPhase::kDiffers:
+    case MigrationPhase::kVerified:
+      if (status.phase == MigrationPhase::kVerified && chance < 30) {
+        order(chance < 25 ? MigrationOrder::kCutOver : MigrationOrder::kRollback);
+      } else {
+        const auto comparison = rows_->Compare([](uint64_t) { return true; });
+        LK_ASSERT(comparison && comparison->differences == 0 && comparison->damaged == 0);
+        LK_ASSERT(rows_->Compared(*comparison, Timestamp{1}));
+      }
+      break;
+    case MigrationPhase::kCutOver:
+      if (chance < 12) {
+        order(chance == 0 ? MigrationOrder::kFinish : MigrationOrder::kRollback);
+      }
+      break;
+  }
+}
+
+void SimStore::CheckRows(Kind kind) const {
+  // The log is long and read often.
+  if (!rows_ || (kind == Kind::kLog && ++log_reads_ % kLogCheckedOnceIn != 0)) {
+    return;
+  }
+  size_t count = 0;
+  const Result<void> read = rows_->Snapshot()->Scan(
+      kind, std::nullopt,
+      [&](const storage::Record& record) {
+        const std::string key = std::visit(Place{}, record);
+        const auto found = Of(kind).find(key);
+        LK_ASSERT(found != Of(kind).end() && AsRead(found->second) == record);
+        ++count;
+      },
+      [](std::string_view, const Error&) { LK_ASSERT(false); });
+  LK_ASSERT(read && count == Of(kind).size());
 }
 
 Result<void> SimStore::Commit(std::span<const Change> changes, storage::Durability durability) {
@@ -262,7 +355,7 @@ Result<void> SimStore::Commit(std::span<const Change> changes, storage::Durabili
   }
   Apply(batch);
   if (durable) {
-    unsynced_.clear();
+    Synced();
   }
   watch(changes, durable);
   awaits_.Pass();
@@ -275,7 +368,7 @@ Result<void> SimStore::Sync() {
     ++failures;
     return Unavailable("fdatasync: input/output error");
   }
-  unsynced_.clear();
+  Synced();
   awaits_.Pass();
   return {};
 }
@@ -284,7 +377,7 @@ bool SimStore::Open() {
   if (disk == Disk::kUnreadable || (disk != Disk::kGood && !unsynced_.empty())) {
     return false;
   }
-  unsynced_.clear();
+  Synced();
   return true;
 }
 
@@ -300,6 +393,13 @@ void SimStore::Restart(std::optional<size_t> kept, bool limbo) {
   limbo_.reset();
   if (!kept) {
     return;
+  }
+  if (rows_) {
+    const size_t writes = std::min(*kept, rows_unsynced_.size());
+    rows_->Crash(*kept >= rows_unsynced_.size() ? rows_->pending()
+                 : writes == 0                  ? 0
+                                                : rows_unsynced_[writes - 1]);
+    rows_unsynced_.clear();
   }
   for (; unsynced_.size() > *kept; unsynced_.pop_back()) {
     Undo& undo = unsynced_.back();

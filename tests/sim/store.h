@@ -10,10 +10,12 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "storage/memory_store.h"
 #include "storage/store.h"
 
 namespace latchkey::sim {
@@ -64,6 +66,13 @@ class SimStore final : public storage::Store {
   Result<void> Sync() override;
   std::unique_ptr<storage::Reader> Snapshot() const override;
 
+  // From here on the same records are kept in rows, too, beginning at schema 1, and these are
+  // migrated forth and back all the time; every read must give the same of both.
+  void MigrateAtRandom(uint64_t seed);
+
+  // How often reads went over to a new shape, and back.
+  uint64_t cut_overs() const { return cut_overs_; }
+
   // As a process does at its start: what it then finds is on disk. False: it
   // cannot be.
   bool Open();
@@ -107,11 +116,22 @@ class SimStore final : public storage::Store {
   // Keys from `begin` up to but without `end`.
   void EraseRange(storage::Kind kind, const std::string& begin, const std::string& end, Undo& undo);
   void EraseCar(const CarRef& ref, Undo& undo);
+  void Synced();
+  // Something of a migration happens, or nothing.
+  void MigrateALittle();
+  void MigrateOnwards();
+  // Throws Fault when the rows give other records than there are.
+  void CheckRows(storage::Kind kind) const;
 
   Awaits& awaits_;
   std::array<Records, storage::kKinds.size()> live_;  // by Kind
   std::vector<Undo> unsynced_;  // a power cut can take these back, the last first
   std::optional<Batch> limbo_;
+  std::unique_ptr<storage::MemoryStore> rows_;  // null: none are kept
+  std::vector<size_t> rows_unsynced_;           // of rows_, by unsynced_: writes up to there
+  std::mt19937_64 random_;                      // of the migrations alone
+  uint64_t cut_overs_ = 0;
+  mutable uint64_t log_reads_ = 0;
 };
 
 }  // namespace latchkey::sim

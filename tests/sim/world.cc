@@ -36,6 +36,7 @@ void Totals::Add(const Totals& other) {
   unavailable += other.unavailable;
   log_entries += other.log_entries;
   samples += other.samples;
+  cut_overs += other.cut_overs;
 }
 
 std::string Totals::ToText() const {
@@ -46,7 +47,8 @@ std::string Totals::ToText() const {
          one("disk_failures", disk_failures) + one("commands", made) + one("held", held) +
          one("ended", ended) + one("acted", acted) + one("cancelled", cancelled) +
          one("denied", denied) + one("unavailable", unavailable) + one("blocks", owners_blocks) +
-         one("sms", sms) + one("log_entries", log_entries) + one("samples", samples);
+         one("sms", sms) + one("log_entries", log_entries) + one("samples", samples) +
+         one("cut_overs", cut_overs);
 }
 
 Totals World::totals() const {
@@ -65,6 +67,7 @@ Totals World::totals() const {
   totals.unavailable = invariants_.unavailable();
   totals.log_entries = invariants_.log_entries();
   totals.samples = samples_seen_;
+  totals.cut_overs = store_.cut_overs();
   return totals;
 }
 

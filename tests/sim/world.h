@@ -41,7 +41,8 @@ struct Totals {
   size_t denied = 0;
   size_t unavailable = 0;
   size_t log_entries = 0;
-  size_t samples = 0;  // in history at the end
+  size_t samples = 0;      // in history at the end
+  uint64_t cut_overs = 0;  // of migrations of the store
 
   void Add(const Totals& other);
   // "steps 10000 crashes 31 disk_failures 5 ..."

@@ -15,6 +15,7 @@ using std::chrono_literals::operator""ms;
 // So many runs are signed and judged by libcrypto alone; the others take what
 // is quicker.
 constexpr uint64_t kRealEvery = 16;
+constexpr uint64_t kMigratesOnceIn = 3;  // runs
 constexpr size_t kIntakeMax = 16;
 constexpr size_t kBacklogMax = 30;
 constexpr uint64_t kDiesOnceIn = 300;  // turns
@@ -73,6 +74,9 @@ World::World(uint64_t seed, std::ostream* trace)
       line_(std::make_unique<Line>(*this)),
       gateway_(std::make_unique<Gateway>(*this)) {
   UseSignatures(seed % kRealEvery == 0 ? Signatures::kReal : Signatures::kStandIn);
+  if (seed % kMigratesOnceIn == 1) {
+    store_.MigrateAtRandom(seed);
+  }
   store_.watch = [this](std::span<const storage::Change> changes, bool durable) {
     invariants_.Committed(changes, durable, {decided_at_, mono_});
   };

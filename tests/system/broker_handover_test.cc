@@ -318,7 +318,9 @@ class Road {
   void SendOne(const Now& now) {
     const size_t phone = next_phone_++ % kPhones;
     v1::Command action;
-    action.mutable_flash_lights();
+    // Each in a slot of its own, so that none takes another's place.
+    action.mutable_remove_app()->set_app_id("org.example.app" +
+                                            std::to_string(random_() % 100'000));
     Step(phone,
          Phone::Send{CarOf(random_() % kCars), action, std::chrono::seconds(30), RandomBytes(10)},
          now);
@@ -497,6 +499,10 @@ void Judge(const Road& road) {
   for (const Silence& silence : road.silences) {
     silences.push_back(silence.longest);
     moves += silence.moves;
+    if (silence.longest > std::chrono::seconds(3)) {
+      std::cout << "broker hand-over: client " << silences.size() - 1 << " at " << silence.broker
+                << " was without a broker for " << silence.longest.count() << " ms\n";
+    }
   }
   std::cout << "broker hand-over: " << done << " of " << road.sent.size() << " commands done, "
             << road.paired.size() << " pairings (p50 " << Percentile(road.paired, 0.5).count()
@@ -529,7 +535,9 @@ size_t OnlineCars(const Cell& cell) {
 }
 
 TEST_CASE("a second broker takes over all cars and phones, and no command or pairing fails") {
-  TwoBrokers two;
+  TwoBrokers two(
+      "plugin_opt_rate_claim_key off\nplugin_opt_rate_claim_address off\n"
+      "plugin_opt_rate_claim_car off\n");
   two.cell.StartBridge();
   Road road(two.cell,
             {{two.cell.phone_port(), two.cell.car_port()}, {two.phone_port, two.car_port}});
@@ -540,7 +548,7 @@ TEST_CASE("a second broker takes over all cars and phones, and no command or pai
   road.Phase(1);
   const nlohmann::json forth = two.Move({"--rate", "5"});
   CHECK(forth["from"]["clients"] == 0);
-  CHECK(forth["to"]["clients"] == kCars + kPhones + kPairers);
+  CHECK(Eventually([&] { return road.AllConnected(); }));
   CHECK(Eventually([&] { return OnlineCars(two.cell) == kCars; }));
   road.Phase(2);
   const nlohmann::json back = two.Move({"--back", "--percent", "50", "--rate", "5"});
@@ -556,7 +564,8 @@ TEST_CASE("a second broker takes over all cars and phones, and no command or pai
   two.StartSecond();
   CHECK(again->Wait() == 0);
   INFO(again->Output());
-  CHECK(nlohmann::json::parse(again->Output())["from"]["clients"] == 0);
+  const std::string said = again->Output();
+  CHECK(nlohmann::json::parse(said.substr(said.find('{')))["from"]["clients"] == 0);
   CHECK(Eventually([&] { return road.AllConnected(); }));
   pause(1000);
   road.Halt();

@@ -1,6 +1,8 @@
 // A cell with two brokers that are joined, as `latchkey upgrade broker prepare` makes them.
 #pragma once
 
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,8 +16,10 @@
 namespace latchkey::testing {
 
 struct TwoBrokers {
-  // Both brokers run and have met.
-  TwoBrokers() {
+  // Both brokers run and have met. `more` are lines of options of guard, for both.
+  explicit TwoBrokers(const std::string& more = "") {
+    const std::filesystem::path first = cell.path() / "broker" / "mosquitto.conf";
+    AddToGuard(first, more);
     cell.StartBroker();
     const Ran made = cell.Latchkey({"--json", "upgrade", "broker", "prepare", "b2"});
     INFO(made.output);
@@ -24,7 +28,17 @@ struct TwoBrokers {
     phone_port = json["phone_port"];
     car_port = json["car_port"];
     configuration = json["configuration"];
+    AddToGuard(configuration, more);
     StartSecond();
+  }
+
+  static void AddToGuard(const std::filesystem::path& file, const std::string& more) {
+    std::string text = ReadAll(file);
+    const std::string mark = "latchkey_guard.so\n";
+    const size_t at = text.find(mark);
+    REQUIRE(at != std::string::npos);
+    text.insert(at + mark.size(), more);
+    std::ofstream(file) << text;
   }
 
   void StartSecond() {
@@ -47,7 +61,7 @@ struct TwoBrokers {
     const Ran ran = cell.Latchkey(arguments);
     INFO(ran.output);
     REQUIRE(ran.exit_code == 0);
-    return nlohmann::json::parse(ran.output);
+    return nlohmann::json::parse(ran.output.substr(ran.output.find('{')));
   }
 
   Cell cell;

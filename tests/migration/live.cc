@@ -23,6 +23,7 @@ constexpr size_t kStillWatched = 40;
 constexpr size_t kMovingWatched = 30;
 constexpr milliseconds kQuietPatience{600000};
 constexpr milliseconds kQuietFor{2500};  // longer than the bridge waits before it reconciles
+constexpr double kFewMessages = 100;
 constexpr milliseconds kSettlePatience{90000};
 constexpr size_t kCommandsMax = size_t{1} << 30;  // it is told when to stop
 
@@ -128,18 +129,19 @@ void Live::Start() {
   Expect(pairings_->done() > 0, "nobody can pair");
 }
 
-// The bridge has given the broker all that it lacked, and takes what comes.
+// The broker has all that it lacked: it tells the bridge each word of that again, so the bridge
+// hears next to nothing any more.
 void Live::AwaitQuiet() {
   double last = -2;
   auto since = steady_clock::now();
   const bool quiet = Eventually(
       [&] {
-        const double now = MetricOf(world_.cell().http_port(), "latchkey_republished_total");
-        if (now != last) {
+        const double now = MetricOf(world_.cell().http_port(), "latchkey_messages_total");
+        if (now > last + kFewMessages || now < 0) {
           last = now;
           since = steady_clock::now();
         }
-        return last >= 0 && steady_clock::now() - since >= kQuietFor;
+        return steady_clock::now() - since >= kQuietFor;
       },
       kQuietPatience);
   Expect(quiet, "the bridge does not come to rest after its start");

@@ -110,7 +110,7 @@ struct Import {
   uint64_t id = 0;  // another one for each
   std::vector<ImportedState> states;
   std::optional<ImportEnd> end;
-  std::optional<ImportBegin> begin;
+  std::optional<ImportBegin> begin = {};
 };
 
 // An administrator's order for the store's migration. The runner carries it out; for the core it is

@@ -11,6 +11,7 @@
 #include <doctest/doctest.h>
 
 #include "bridge/core/story.h"
+#include "proto/log_chain.h"
 
 namespace latchkey::bridge {
 

@@ -105,4 +105,20 @@ TEST_CASE("previous release: it and this one follow each other on one store, and
   EndAll(cell);
 }
 
+TEST_CASE(
+    "previous release: a store of a newer schema it refuses by name, and this one serves on") {
+  SkipWithoutPrevious();
+  Cell cell;
+  cell.StartBroker();
+  cell.StartBridge();  // makes the store, of the newest schema
+  const std::string log = (cell.path() / "test" / "bridge.log").string();
+  const Ran back = cell.Latchkey({"upgrade", "bridge", "--binary", kPrevious, "--log", log});
+  INFO(back.output);
+  CHECK(back.exit_code == 1);
+  CHECK(back.output.find("was started again") != std::string::npos);
+  CHECK(ReadAll(log).find("was written by newer software") != std::string::npos);
+  CHECK(HttpGet(cell.http_port(), "/readyz").status == 200);
+  EndAll(cell);
+}
+
 }  // namespace latchkey::testing

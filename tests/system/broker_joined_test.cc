@@ -12,6 +12,7 @@
 #include "latchkey/v1/presence.pb.h"
 #include "latchkey/v1/state.pb.h"
 #include "proto/blocks.h"
+#include "proto/reason.h"
 #include "proto/topic.h"
 #include "tests/support/wire_fixtures.h"
 #include "tests/system/two_brokers.h"

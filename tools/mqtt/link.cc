@@ -60,12 +60,9 @@ int AnswerOf(const MQTTAsync_failureData5* response) {
 // What a CONNACK's code says of the broker; 0: there was no CONNACK. MQTT 5.0 section 3.2.2.2:
 // server unavailable, busy, use another, moved; 3.1.1: unavailable.
 BrokerEnd EndOf(int answer) {
-  if (answer == 0) {
-    return BrokerEnd::kUnreachable;
-  }
   const bool busy =
       answer == 3 || answer == 0x88 || answer == 0x89 || answer == 0x9c || answer == 0x9d;
-  return busy ? BrokerEnd::kBusy : BrokerEnd::kRefused;
+  return answer == 0 ? BrokerEnd::kUnreachable : busy ? BrokerEnd::kBusy : BrokerEnd::kRefused;
 }
 
 void Start(Session& session);
@@ -196,8 +193,8 @@ void Start(Session& session) {
     const std::scoped_lock lock(session.mutex);
     uri = "ssl://" + session.brokers.current().ToText();
   }
-  char* uris[] = {uri.data()};
-  connect.serverURIs = uris;
+  char* uri_text = uri.data();
+  connect.serverURIs = &uri_text;
   connect.serverURIcount = 1;
   const int started =
       session.client == nullptr ? MQTTASYNC_FAILURE : MQTTAsync_connect(session.client, &connect);

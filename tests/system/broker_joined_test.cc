@@ -169,5 +169,16 @@ TEST_CASE(
   CHECK(crossed.exit_code == 0);
 }
 
+TEST_CASE("joined: who has been moved is not let in, until the other broker is gone") {
+  Joined j;
+  REQUIRE(j.Move({"--rate", "1000"})["from"]["clients"] == 0);
+  CHECK(RawClient(j.cell.AsPhone(j.key)).Connect() == kHungUp);
+  const std::string word(FactsOf(v1::REASON_MOVED).word);
+  CHECK(Eventually([&] { return CountLines(j.cell.BrokerLog(), "reason=" + word) > 0; }));
+  CHECK(RawClient(At(j.cell.AsPhone(j.key), j.phone_port)).Connect() == 0);
+  j.second->Kill();
+  CHECK(Eventually([&] { return RawClient(j.cell.AsPhone(j.key)).Connect() == 0; }));
+}
+
 }  // namespace
 }  // namespace latchkey::testing

@@ -105,7 +105,7 @@ struct World {
   }
 
   // The log's bounds are these.
-  explicit World(const LogBounds& bounds) : limits{.log = bounds} {
+  explicit World(const LogBounds& bounds) : limits{.migration = {}, .log = bounds} {
     REQUIRE(runner.Load().has_value());
   }
 

@@ -26,23 +26,22 @@ void AddFleetSimulate(
     CLI::App& app,
     Context& context);  // fleet_simulate.cc: fleet simulate (adds to the `fleet` subcommand)
 void AddFleetKeys(CLI::App& app, Context& context);  // fleet_keys.cc: fleet key, give, take
-// upgrade_broker.cc: upgrade broker (adds to the `upgrade` subcommand, and that where it is not
-// yet)
-void AddUpgradeBroker(CLI::App& app, Context& context);
-void AddBlock(CLI::App& app, Context& context);     // block.cc: block add, lift, list
-void AddCar(CLI::App& app, Context& context);       // car.cc: car add, car run
-void AddPhone(CLI::App& app, Context& context);     // phone.cc: all of `phone`
-void AddOperator(CLI::App& app, Context& context);  // operator.cc: operator add
-void AddCa(CLI::App& app, Context& context);        // ca.cc: ca list, revoke, crl, serve
-void AddImport(CLI::App& app, Context& context);    // import.cc: one per legacy system
-void AddBackup(CLI::App& app, Context& context);    // backup.cc: make, list, verify
-void AddRestore(CLI::App& app, Context& context);   // restore.cc
-void AddMigrate(CLI::App& app, Context& context);   // migrate.cc
+void AddBlock(CLI::App& app, Context& context);      // block.cc: block add, lift, list
+void AddCar(CLI::App& app, Context& context);        // car.cc: car add, car run
+void AddPhone(CLI::App& app, Context& context);      // phone.cc: all of `phone`
+void AddOperator(CLI::App& app, Context& context);   // operator.cc: operator add
+void AddCa(CLI::App& app, Context& context);         // ca.cc: ca list, revoke, crl, serve
+void AddImport(CLI::App& app, Context& context);     // import.cc: one per legacy system
+void AddBackup(CLI::App& app, Context& context);     // backup.cc: make, list, verify
+void AddRestore(CLI::App& app, Context& context);    // restore.cc
 void AddMigrate(CLI::App& app, Context& context);    // migrate.cc
-void AddTap(CLI::App& app, Context& context);       // tap.cc
-void AddLog(CLI::App& app, Context& context);       // log.cc: show, follow, export, verify
-void AddStatus(CLI::App& app, Context& context);    // status.cc
+void AddTap(CLI::App& app, Context& context);        // tap.cc
+void AddLog(CLI::App& app, Context& context);        // log.cc: show, follow, export, verify
+void AddStatus(CLI::App& app, Context& context);     // status.cc
 void AddUpgrade(CLI::App& app, Context& context);    // upgrade.cc: upgrade bridge
-void AddDoctor(CLI::App& app, Context& context);    // doctor.cc
+void AddUpgradeBroker(
+    CLI::App& app,
+    Context& context);  // upgrade_broker.cc: upgrade broker (adds to the `upgrade` subcommand)
+void AddDoctor(CLI::App& app, Context& context);  // doctor.cc
 
 }  // namespace latchkey::cli

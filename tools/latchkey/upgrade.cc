@@ -430,11 +430,9 @@ void AddUpgradeBridge(CLI::App& upgrade, Context& context) {
 }  // namespace
 
 void AddUpgrade(CLI::App& app, Context& context) {
-  CLI::App* upgrade = app.get_subcommand_no_throw("upgrade");
-  if (upgrade == nullptr) {
-    upgrade = app.add_subcommand("upgrade", "Bring newer software in while people use it");
-    upgrade->require_subcommand(1);
-  }
+  CLI::App* upgrade =
+      app.add_subcommand("upgrade", "Bring newer software in while people use it, or go back");
+  upgrade->require_subcommand(1);
   AddUpgradeBridge(*upgrade, context);
 }
 

@@ -277,17 +277,6 @@ void Report(Context& context, const Result<Cell>& cell, const std::string& text)
   }
 }
 
-CLI::App* Upgrade(CLI::App& app) {
-  for (CLI::App* each : app.get_subcommands([](const CLI::App*) { return true; })) {
-    if (each->get_name() == "upgrade") {
-      return each;
-    }
-  }
-  CLI::App* upgrade = app.add_subcommand("upgrade", "Another version in the place of this one");
-  upgrade->require_subcommand(1);
-  return upgrade;
-}
-
 void AddFiles(CLI::App& broker, Context& context) {
   const auto wish = std::make_shared<SecondBroker>();
   const auto plugins = std::make_shared<std::string>();
@@ -333,7 +322,7 @@ void AddFiles(CLI::App& broker, Context& context) {
 }  // namespace
 
 void AddUpgradeBroker(CLI::App& app, Context& context) {
-  CLI::App* broker = Upgrade(app)->add_subcommand(
+  CLI::App* broker = app.get_subcommand("upgrade")->add_subcommand(
       "broker", "Send cars and phones to a second broker at a rate, and back");
   const auto options = std::make_shared<MoveOptions>();
   broker->require_subcommand(0, 1);

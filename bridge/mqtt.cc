@@ -1,21 +1,15 @@
-// The door to paho, its asynchronous C client. Paho holds its own lock while it runs a callback, so
-// a callback that waits for a commit would stop any thread that calls paho: only the link thread
-// here calls it, callbacks only put tasks into its queue, and the runner never waits for either.
+// The door to paho, its asynchronous C client: the link thread. See mqtt_impl.h.
 #include "bridge/mqtt.h"
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <deque>
 #include <iterator>
-#include <thread>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include <MQTTAsync.h>
 
-#include "bridge/back_off.h"
+#include "bridge/mqtt_impl.h"
 #include "proto/topic.h"
 
 namespace latchkey::bridge {
@@ -30,213 +24,11 @@ constexpr Duration kIdle = std::chrono::seconds(1);
 // Paho looks once a second whether what was on its way at a disconnect has its answer by now.
 constexpr Duration kAnswersWait = std::chrono::milliseconds(300);
 constexpr size_t kTasksPerRound = 1000;
-constexpr size_t kInFlightMax = 500;
-constexpr size_t kOutgoingMax = 200000;
 constexpr int kKeepAliveSeconds = 20;
 constexpr int kConnectTimeoutSeconds = 10;
 constexpr uint32_t kSessionExpirySeconds = 24 * 3600;
 constexpr uint16_t kReceiveMaximum = 100;
-constexpr int kFirstError = 0x80;      // MQTT 5.0 section 2.4
 constexpr unsigned char kNewOnly = 1;  // section 3.8.3.1: not for a subscription that is there
-constexpr std::array<const char*, 6> kFilters = {"lk/1/+/+/state/+",   "lk/1/+/+/presence",
-                                                 "lk/1/+/+/keyring",   "lk/1/+/+/command/+",
-                                                 "lk/1/+/+/receipt/+", "$SYS/broker/latchkey/#"};
-
-struct Connected {};
-
-struct Subscribed {};
-
-struct Sent {};  // one publish got its answer, good or bad
-
-struct Lost {
-  std::string why;
-};
-
-struct Again {};  // disconnect and connect
-
-struct Quit {};
-
-using Task = std::variant<Publish, Connected, Subscribed, Sent, Lost, Again, Quit>;
-
-enum class State : uint8_t { kDown, kConnecting, kSubscribing, kUp, kClosing };
-
-// Nothing may leave a callback: paho is C.
-template <class Body>
-void Guarded(Body body) noexcept {
-  try {
-    body();
-  } catch (...) {  // out of memory: what is lost is found again after the next connect
-    return;
-  }
-}
-
-}  // namespace
-
-struct Mqtt::Impl {
-  Impl(MqttOptions options_given, Intake& intake_given, FigureBoard& figures_given,
-       LogSink log_given)
-      : options(std::move(options_given)),
-        intake(intake_given),
-        figures(figures_given),
-        log(std::move(log_given)) {}
-
-  // Link thread.
-  void Run();
-  Duration WaitFor() const;
-  void Do(Task task);
-  void Connect();
-  void Subscribe();
-  void Close();
-  void Down(const std::string& why);
-  void Flush();
-  bool SendNow(const Publish& publish);
-
-  // Paho's threads.
-  void Arrived(const char* topic, int topic_length, const MQTTAsync_message& message);
-  void Ended(const std::string& why);
-
-  void Say(LogEvent::Level level, std::string event,
-           std::vector<std::pair<std::string, std::string>> fields) const {
-    log(LogEvent{level, std::move(event), std::move(fields)});
-  }
-
-  const MqttOptions options;
-  Intake& intake;
-  FigureBoard& figures;
-  const LogSink log;
-  BoundedQueue<Task> tasks{kOutgoingMax};
-  std::atomic<size_t> waiting{0};  // size of outgoing
-  std::atomic<size_t> in_flight_max{kInFlightMax};
-  std::atomic<uint64_t> dropped{0};
-  MQTTAsync client = nullptr;
-  std::thread thread;
-
-  // Link thread's own.
-  State state = State::kDown;
-  Instant since;  // of the state
-  Instant connect_at;
-  BackOff back_off{static_cast<uint32_t>(SystemNow().wall.ms)};
-  std::deque<Publish> outgoing;
-  size_t in_flight = 0;
-  bool quit = false;
-  bool leaving = false;         // as soon as what is on its way has its answer
-  std::vector<Publish> unsaid;  // since quit
-  Instant begun;
-  std::atomic<bool> kept{false};  // of the connection that there is
-  std::atomic<bool> connected_before{false};
-};
-
-namespace {
-
-Mqtt::Impl& ImplOf(void* context) {
-  return *static_cast<Mqtt::Impl*>(context);
-}
-
-std::string TextOf(const char* text, const char* otherwise) {
-  return text != nullptr && *text != '\0' ? text : otherwise;
-}
-
-std::string TextOf(const MQTTAsync_failureData5* failure, const char* otherwise) {
-  if (failure != nullptr && failure->reasonCode >= kFirstError) {
-    return "the broker says: " + TextOf(MQTTReasonCode_toString(failure->reasonCode), "refused");
-  }
-  return failure == nullptr ? otherwise : TextOf(failure->message, otherwise);
-}
-
-// What is beyond the broker's receive maximum paho keeps, and looks at again only every second.
-void OnConnected(void* context, MQTTAsync_successData5* response) {
-  Guarded([&] {
-    const auto most =
-        MQTTProperties_getNumericValue(&response->properties, MQTTPROPERTY_CODE_RECEIVE_MAXIMUM);
-    ImplOf(context).in_flight_max = most > 0 ? std::min<size_t>(most, kInFlightMax) : kInFlightMax;
-    Mqtt::Impl& impl = ImplOf(context);
-    impl.kept = impl.options.kept && !impl.connected_before &&
-                response->alt.connect.sessionPresent != 0 &&
-                SystemNow().mono - impl.begun < kKeptFor;
-    impl.connected_before = true;
-    impl.tasks.PutAlways(Connected{});
-  });
-}
-
-void OnConnectFailure(void* context, MQTTAsync_failureData5* failure) {
-  Guarded([&] {
-    ImplOf(context).tasks.PutAlways(Lost{TextOf(failure, "no connection (network or TLS)")});
-  });
-}
-
-void OnLost(void* context, char* cause) {
-  Guarded([&] { ImplOf(context).Ended(TextOf(cause, "the connection was lost")); });
-}
-
-void OnServerDisconnect(void* context, MQTTProperties*, MQTTReasonCodes reason) {
-  Guarded([&] {
-    ImplOf(context).Ended("the broker disconnected: " +
-                          TextOf(MQTTReasonCode_toString(reason), "no reason"));
-  });
-}
-
-template <class Answer>
-void OnClosed(void* context, Answer*) {
-  Guarded([&] { ImplOf(context).Ended("closed"); });
-}
-
-// On paho's receiving thread, so that the core learns of it before the retained messages.
-void OnSubscribed(void* context, MQTTAsync_successData5* response) {
-  Guarded([&] {
-    Mqtt::Impl& impl = ImplOf(context);
-    for (int i = 0; response != nullptr && i < response->alt.sub.reasonCodeCount; ++i) {
-      if (response->alt.sub.reasonCodes[i] >= kFirstError) {
-        impl.Say(LogEvent::Level::kWarning, "mqtt_subscription_refused",
-                 {{"filter", kFilters.at(static_cast<size_t>(i))},
-                  {"why", TextOf(MQTTReasonCode_toString(response->alt.sub.reasonCodes[i]), "")}});
-        impl.tasks.PutAlways(Again{});
-        return;
-      }
-    }
-    impl.intake.PutAlways(BrokerUp{impl.kept});
-    impl.tasks.PutAlways(Subscribed{});
-  });
-}
-
-void OnSubscribeFailure(void* context, MQTTAsync_failureData5* failure) {
-  Guarded([&] {
-    Mqtt::Impl& impl = ImplOf(context);
-    impl.Say(LogEvent::Level::kWarning, "mqtt_subscription_refused",
-             {{"why", TextOf(failure, "no answer")}});
-    impl.tasks.PutAlways(Again{});
-  });
-}
-
-void OnSent(void* context, MQTTAsync_successData5*) {
-  Guarded([&] { ImplOf(context).tasks.PutAlways(Sent{}); });
-}
-
-void OnSendFailure(void* context, MQTTAsync_failureData5* failure) {
-  Guarded([&] {
-    Mqtt::Impl& impl = ImplOf(context);
-    if (failure != nullptr && failure->reasonCode >= kFirstError) {
-      impl.Say(LogEvent::Level::kWarning, "mqtt_publish_refused",
-               {{"why", TextOf(failure, "refused")}});
-    }
-    impl.tasks.PutAlways(Sent{});
-  });
-}
-
-int OnMessage(void* context, char* topic, int topic_length, MQTTAsync_message* message) {
-  Guarded([&] { ImplOf(context).Arrived(topic, topic_length, *message); });
-  MQTTAsync_freeMessage(&message);
-  MQTTAsync_free(topic);
-  return 1;
-}
-
-int OnTlsError(const char* text, size_t length, void* context) {
-  Guarded([&] {
-    std::string line(text, length);
-    line.erase(std::remove(line.begin(), line.end(), '\n'), line.end());
-    ImplOf(context).Say(LogEvent::Level::kWarning, "mqtt_tls_error", {{"why", line}});
-  });
-  return 1;
-}
 
 }  // namespace
 
@@ -418,7 +210,7 @@ void Mqtt::Impl::Close() {
   MQTTAsync_disconnectOptions disconnect = MQTTAsync_disconnectOptions_initializer5;
   disconnect.timeout = 200;
   disconnect.onSuccess5 = OnClosed;
-  disconnect.onFailure5 = OnClosed;
+  disconnect.onFailure5 = OnCloseFailure;
   disconnect.context = this;
   state = State::kClosing;
   since = SystemNow().mono;

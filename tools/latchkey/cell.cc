@@ -238,8 +238,13 @@ std::string BrokerConfiguration(const Folder& folder, const Cell& cell, const Br
       << "max_packet_size 70000\n"
       << "max_keepalive 300\n"
       << "max_inflight_messages 20\n"
-      << "max_queued_messages 1000\n"
-      << "max_queued_bytes 16777216\n"
+      << "# A bridge that comes is shown all that is retained at once; what does not fit into its\n"
+      << "# queue is dropped, and the bridge would take it for lost and say an older state again.\n"
+      << "# (Not 0, which stands for no bound: Mosquitto 2.0 then ends the connection of each "
+         "client\n"
+      << "# that publishes something that is refused.)\n"
+      << "max_queued_messages 10000000\n"
+      << "max_queued_bytes 1073741824\n"
       << "log_dest stderr\n"
       << "log_timestamp_format %Y-%m-%dT%H:%M:%S\n";
   for (const char* type : {"notice", "warning", "error"}) {

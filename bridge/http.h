@@ -41,10 +41,10 @@ namespace latchkey::bridge {
 
 // What HTTP can set going. Each may be called from any thread.
 struct HttpDoors {
-  SmsPostDoor sms_post = {};  // empty: reports are not taken
-  EraseDoor erase = {};       // empty: nothing can be erased
-  ImportDoor import = {};     // empty: nothing can be imported
-  BackupDoor backup = {};     // empty: no backup can be made
+  SmsPostDoor sms_post = {};       // empty: reports are not taken
+  EraseDoor erase = {};            // empty: nothing can be erased
+  ImportDoor import = {};          // empty: nothing can be imported
+  BackupDoor backup = {};          // empty: no backup can be made
   MigrationOrders migration = {};  // empty: nobody may order anything
   // Somebody reads where a car is.
   std::function<void(const CarRef&)> location_read = [](const CarRef&) {};

@@ -1,6 +1,6 @@
 // What HTTP serves of the log: a page of entries for people, a page of raw records for who keeps or
-// verifies the chain. Bounded: at most kLogScannedMax records are looked at for one page; when fleet
-// and car are asked for and the store knows which records name a car (schema 3), only those.
+// verifies the chain. Bounded: at most kLogScannedMax records are looked at for one page; when
+// fleet and car are asked for and the store knows which records name a car (schema 3), only those.
 //
 //   GET /v1/log?from=SEQ&last=N&limit=N&fleet=F&car=C&key=K&command=ID&event=E&since=MS&until=MS
 //       {"now_ms", "head": "SEQ:HASH", "first", "next", "end", "damaged": [SEQ],

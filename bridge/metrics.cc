@@ -218,9 +218,9 @@ void AddMigration(const Status& status, Families& out) {
   const MigrationFigures& figures = status.migration;
   const storage::MigrationStatus& stands = figures.status;
   out.Gauge("latchkey_store_schema", "Version of the schema that is read.", stands.schema);
-  MetricFamily& phase = out.Add("latchkey_migration_phase",
-                                "1 for the phase in which the store's migration is.",
-                                MetricType::Gauge);
+  MetricFamily& phase =
+      out.Add("latchkey_migration_phase", "1 for the phase in which the store's migration is.",
+              MetricType::Gauge);
   for (const storage::MigrationPhase one :
        {storage::MigrationPhase::kNone, storage::MigrationPhase::kBackfill,
         storage::MigrationPhase::kFilled, storage::MigrationPhase::kVerified,
@@ -257,8 +257,8 @@ void AddMigration(const Status& status, Families& out) {
   out.Gauge("latchkey_migration_share", "Share of time that the sweep may take now, at most.",
             figures.share);
   out.Counter("latchkey_migration_slices_total", "Slices that were swept.", figures.slices);
-  MetricFamily& seconds = out.Add("latchkey_migration_slice_seconds_total", "Time they took.",
-                                  MetricType::Counter);
+  MetricFamily& seconds =
+      out.Add("latchkey_migration_slice_seconds_total", "Time they took.", MetricType::Counter);
   seconds.metric.emplace_back().counter.value = figures.slice_seconds_sum;
 }
 

@@ -92,8 +92,8 @@ struct MigrationDoor {
   // What a comparison found is not of use any more.
   std::function<void()> stop_comparing = [] {};
   // What it found is kept, or not and why.
-  std::function<void(uint64_t id, const Result<void>& kept)> compared =
-      [](uint64_t, const Result<void>&) {};
+  std::function<void(uint64_t id, const Result<void>& kept)> compared = [](uint64_t,
+                                                                           const Result<void>&) {};
 };
 
 // A migration of the store as the loop sees it.

@@ -32,8 +32,8 @@ bool HasCarFiles(const Folder& folder, const CarRef& ref);
 
 // The car of these files, not yet started, as link `index` of `inbox`. No other process opens it
 // while this one has it. `utc_offset_minutes` is what its schedules mean by local time, `brokers`
-// what UseBrokers is given. Errors: as above, those of LoadMemory and UseBrokers, REASON_NOT_ALLOWED
-// (another process has it).
+// what UseBrokers is given. Errors: as above, those of LoadMemory and UseBrokers,
+// REASON_NOT_ALLOWED (another process has it).
 Result<std::unique_ptr<car::CarClient>> OpenCar(const Folder& folder, const CarRef& ref,
                                                 size_t index, tools::Inbox& inbox,
                                                 int utc_offset_minutes = 0,

@@ -16,7 +16,7 @@ using testing::Eventually;
 
 constexpr int kDiskMb = 4000;  // of memory, as far as it is used
 constexpr int kStoreMb = 256;  // the store does not write below
-constexpr int kRoomMb = 3;     // too little for the migration
+constexpr int kRoomMb = 1;     // too little for the migration
 constexpr int kLeftMb = 200;
 constexpr milliseconds kNotice{45000};
 constexpr milliseconds kSweepPatience{600000};

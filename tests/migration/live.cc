@@ -72,7 +72,8 @@ Live::Live(const Options& options, int disk_mb, Report& report)
   FillStore(options_.cars, report);
   pairings_ = std::make_unique<Pairings>(
       world_.cell(),
-      std::vector<First>{First::kAwake, First::kAwake, First::kAsleep, First::kAsleep});
+      std::vector<First>{First::kAwake, First::kAwake, First::kAsleep, First::kAsleep},
+      disk_mb > 0);
 }
 
 Live::~Live() {
@@ -227,7 +228,10 @@ void Live::JudgeCommands() {
     report_.wrongs.push_back(std::to_string(tally.untold) +
                              " commands of which nobody said anything until they expired");
   }
-  if (tally.commands < 1000 || tally.held * 20 < tally.commands || tally.done == 0) {
+  // Those that were refused for a full disk would have been held.
+  const size_t asked_to_hold = tally.held + world_.load().refused_by_store();
+  if (tally.commands < 1000 || asked_to_hold * 20 < tally.commands || tally.held == 0 ||
+      tally.done == 0) {
     report_.wrongs.emplace_back("too few commands for a load");
   }
 }

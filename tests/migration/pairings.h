@@ -26,7 +26,8 @@ class Pairings {
  public:
   // One car for each, all at once; each on a thread of its own from Start on. The cell's broker
   // need not run before.
-  Pairings(const testing::Cell& cell, const std::vector<First>& lanes);
+  // `disk_full`: the disk is full at times, and a first command that is refused for it is no wrong.
+  Pairings(const testing::Cell& cell, const std::vector<First>& lanes, bool disk_full);
   ~Pairings();
   Pairings(const Pairings&) = delete;
   Pairings& operator=(const Pairings&) = delete;

@@ -49,10 +49,10 @@ void BackupDesk::Work() {
   for (;;) {
     std::unique_lock lock(mutex_);
     wished_.wait(lock, [&] { return over_ || wish_; });
-    if (over_) {
+    if (!wish_) {
       return;
     }
-    const BackupWish wish = *wish_;
+    const BackupWish wish = *wish_;  // also when all is over: what was begun is told its end
     const uint64_t run = last_.run;
     lock.unlock();
     Make(wish, run);

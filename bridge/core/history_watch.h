@@ -207,7 +207,9 @@ class HistoryWatch {
     chunk.bytes = bytes.key.size() + bytes.value.size();
     for (const v1::HistorySeries& series : parsed->series()) {
       std::vector<HistorySample> samples = SamplesOf(*parsed, series);
-      Timestamp last = record.begins_at;
+      // Chunks begin at even times, each another than the last: up to 2 ms after their first
+      // sample.
+      Timestamp last = record.begins_at - Duration(1);
       for (const HistorySample& sample : samples) {
         Expect(
             sent_.count(KeyOf(record.ref, series.signal(), sample.observed_at, sample.value)) > 0,

@@ -212,9 +212,12 @@ Result<void> UsePhoneBrokers(const Context& context, const std::string& name,
                              const std::string& cell, tools::LinkOptions& link) {
   const Folder folder(context.data);
   const std::optional<Cell> here = CellHere(folder, name, cell);
-  const std::vector<tools::BrokerAddress> known =
-      here ? BrokersOf(*here, Port::kPhones)
-           : std::vector<tools::BrokerAddress>{{link.host, link.port}};
+  // First where the offer, the letter or the pairing says.
+  std::vector<tools::BrokerAddress> known = {{link.host, link.port}};
+  if (here) {
+    const std::vector<tools::BrokerAddress> of_cell = BrokersOf(*here, Port::kPhones);
+    known.insert(known.end(), of_cell.begin(), of_cell.end());
+  }
   return UseBrokers(folder.Phone(name), cell, known, context.phone_brokers, link);
 }
 

@@ -7,6 +7,7 @@
 
 #include <doctest/doctest.h>
 
+#include "bridge/core/history.h"
 #include "bridge/core/story.h"
 #include "bridge/sms.h"
 #include "latchkey/v1/presence.pb.h"
@@ -76,11 +77,12 @@ class DiaryPublisher final : public Publisher {
     diary_.push_back(line);
   }
 
-  size_t backlog() const override { return 0; }
+  size_t backlog() const override { return waiting; }
 
   void Reconnect() override { diary_.emplace_back("reconnect"); }
 
   bool tell_control = false;
+  size_t waiting = 0;  // words that the network has not taken
 
  private:
   Diary& diary_;
@@ -108,6 +110,9 @@ struct World {
   explicit World(const LogBounds& bounds) : limits{.migration = {}, .log = bounds} {
     REQUIRE(runner.Load().has_value());
   }
+
+  // The core's limits are these.
+  explicit World(const Limits& core) : core_limits(core) { REQUIRE(runner.Load().has_value()); }
 
   // The broker is up, the car's ring is known and the car is away.
   void Begins() {
@@ -209,6 +214,7 @@ struct World {
   DiaryPublisher publisher{diary};
   DiarySms sms{diary};
   uint64_t session = 1;
+  Limits core_limits;
   RunnerLimits limits;
   Intake intake{100};
   Now now{kStoryStart, {1000}};
@@ -217,7 +223,7 @@ struct World {
   CarRef ref = RefOf("car1");
   KeyId lane = keys.IdOf("k1");
   FleetCas cas = keys.Cas();
-  Runner runner{Limits{},
+  Runner runner{core_limits,
                 cas,
                 limits,
                 {intake, store, publisher, [this] { return now; },
@@ -625,6 +631,31 @@ TEST_CASE("runner: a fleet's CA that comes later is kept over the rebuilding of 
   w.Arrives(KeyRingTopic(other), w.keys.Ring(other, 1, {"k1"}), Retain::kYes);
   w.Turn();
   CHECK(w.Happened() == "commit 2 durable");
+}
+
+TEST_CASE("runner: history is written while the broker takes nothing, and nothing else is done") {
+  Limits limits;
+  limits.history_keep = std::chrono::hours(24);
+  World w(limits);
+  w.Begins();
+  w.Arrives(StateTopic(w.ref, Group::kBody), BodyState(w.now.wall));
+  w.Turn();
+  w.publisher.waiting = w.limits.backlog_max + 1;
+  const auto chunks = [&w] {
+    size_t count = 0;
+    REQUIRE(w.store.Snapshot()
+                ->Scan(
+                    storage::Kind::kHistory, w.ref, [&](const storage::Record&) { ++count; },
+                    [](std::string_view, const Error&) { FAIL("damaged"); })
+                .has_value());
+    return count;
+  };
+  CHECK(chunks() == 0);
+  w.Happened();
+  w.Passes(kHistoryFlush + 1s);
+  w.Turn();
+  CHECK(chunks() == 1);
+  CHECK(w.Happened().find("publish") == std::string::npos);
 }
 
 }  // namespace latchkey::bridge

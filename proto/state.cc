@@ -319,6 +319,27 @@ StateVersion VersionOf(const v1::StateGroup& state) {
           state.sequence()};
 }
 
+bool Replaces(Group group, const v1::StateGroup& next, const HeldState& held) {
+  const StateVersion version = VersionOf(next);
+  const bool made_later = version.sequence > held.version.sequence;
+  if (made_later && HidesPlace(group, next)) {
+    return true;
+  }
+  if (version > held.version) {
+    return version.sequence >= held.version.sequence || version.observed_at_ms > held.void_until_ms;
+  }
+  const bool was_ahead = held.version.observed_at_ms > held.received_at.ms;
+  return was_ahead && made_later && version.observed_at_ms >= held.received_at.ms;
+}
+
+HeldState TakenAt(Timestamp now, const v1::StateGroup& next, const HeldState* before) {
+  HeldState held{VersionOf(next), now, before == nullptr ? 0 : before->void_until_ms};
+  if (before != nullptr && held.version < before->version) {
+    held.void_until_ms = std::max(held.void_until_ms, before->version.observed_at_ms);
+  }
+  return held;
+}
+
 Result<v1::StateGroup> ParseState(std::string_view bytes, Group group) {
   if (bytes.size() > kStateBytesMax) {
     return Fail(v1::REASON_TOO_LARGE, "a message of state group " + std::string(ToText(group)) +

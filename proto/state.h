@@ -35,6 +35,22 @@ StateVersion VersionOf(const v1::StateGroup& state);
 // known.
 bool HidesPlace(Group group, const v1::StateGroup& state);
 
+// What is held of a group, as the next message of it is compared with it.
+struct HeldState {
+  StateVersion version;
+  Timestamp received_at;  // by the holder's clock
+  // Of messages that the car made before this one: observed up to here by a clock that was ahead.
+  int64_t void_until_ms = 0;
+};
+
+// Does `next` take the place of what is held? By time, then sequence; but what was observed by a
+// clock that was ahead (after it was received) gives way to what the car made after it and observed
+// after it had been received, and a place to the later word that it is hidden. Times of what gave
+// way so do not count any more.
+bool Replaces(Group group, const v1::StateGroup& next, const HeldState& held);
+// What is held once `next` is taken. `before`: what it takes the place of; nullptr: nothing.
+HeldState TakenAt(Timestamp now, const v1::StateGroup& next, const HeldState* before);
+
 // Parses bytes of topic state/{group}. Errors: REASON_TOO_LARGE, REASON_MALFORMED (does not parse,
 // group is not the topic's, observed_at_ms 0, an age above observed_at_ms, a text too long, an
 // extra signal that has a field of its own), REASON_IMPOSSIBLE_VALUE (a value out of its range:

@@ -303,6 +303,72 @@ TEST_CASE("state: newer is later, then higher in sequence") {
   CHECK_MESSAGE(VersionOf(a) > VersionOf(b), "a time too large does not wrap");
 }
 
+// What one holder has of a group, seconds before or after kNow.
+struct Holder {
+  std::optional<HeldState> held;
+  Group group = Group::kEnergy;
+
+  // Taken or not.
+  bool Hears(int64_t now_s, int64_t observed_s, uint64_t sequence, bool hides = false) {
+    v1::StateGroup next = At(kNow + std::chrono::seconds(observed_s));
+    next.set_sequence(sequence);
+    if (group == Group::kLocation) {
+      next.mutable_location();
+      if (!hides) {
+        next.mutable_location()->mutable_latitude()->set_value(48);
+      }
+    }
+    if (held && !Replaces(group, next, *held)) {
+      return false;
+    }
+    held = TakenAt(kNow + std::chrono::seconds(now_s), next, held ? &*held : nullptr);
+    return true;
+  }
+};
+
+TEST_CASE("state: what is held gives way to the newer, and neither to the same nor to the late") {
+  Holder it;
+  CHECK(it.Hears(0, -5, 5));
+  CHECK_FALSE(it.Hears(1, -5, 5));
+  CHECK(it.Hears(1, -5, 6));
+  CHECK_FALSE_MESSAGE(it.Hears(2, -6, 7), "told late; the clock that observed -5 was right");
+  CHECK_MESSAGE(it.Hears(3, -1, 1), "a car that lost its memory begins low");
+}
+
+TEST_CASE("state: what was observed ahead of its arrival gives way to what was observed after it") {
+  Holder it;
+  CHECK(it.Hears(0, 120, 5));
+  CHECK_FALSE_MESSAGE(it.Hears(5, -1, 6), "observed before the other arrived: told late");
+  CHECK_FALSE_MESSAGE(it.Hears(5, 4, 4), "made before");
+  CHECK_FALSE_MESSAGE(it.Hears(5, 4, 5), "made before, or by a car that counts anew");
+  CHECK_MESSAGE(it.Hears(5, 0, 6), "at the edge");
+  CHECK(it.Hears(10, 10, 7));
+  // The other one, once more; and what such a clock said before it.
+  CHECK_FALSE(it.Hears(11, 120, 5));
+  CHECK_FALSE(it.Hears(12, 100, 4));
+  CHECK_MESSAGE(it.Hears(200, 121, 1), "beyond the void times any sequence does");
+}
+
+TEST_CASE("state: the void times of two clocks that were ahead are those of the later") {
+  Holder it;
+  CHECK(it.Hears(0, 120, 5));
+  CHECK(it.Hears(1, 60, 6));
+  CHECK(it.Hears(2, 2, 7));
+  CHECK_FALSE(it.Hears(3, 120, 5));
+  CHECK_FALSE(it.Hears(3, 60, 6));
+  CHECK(it.held->void_until_ms == (kNow + std::chrono::seconds(120)).ms);
+}
+
+TEST_CASE("state: a place gives way to the later word that it is hidden, whatever its time") {
+  Holder it;
+  it.group = Group::kLocation;
+  CHECK(it.Hears(0, 0, 5));
+  CHECK_FALSE_MESSAGE(it.Hears(1, -7200, 4, true), "said before");
+  CHECK(it.Hears(1, -7200, 6, true));
+  CHECK_FALSE_MESSAGE(it.Hears(2, 0, 5), "the place, once more");
+  CHECK(it.Hears(3, 3, 7));
+}
+
 TEST_CASE("state: damaged bytes never do more than be refused") {
   testing::ForEachDamaged(Energy().SerializeAsString(), [](const std::string& damaged) {
     const Result<v1::StateGroup> state = ParseState(damaged, Group::kEnergy);

@@ -33,8 +33,8 @@ void LastKnown::Load(const storage::StateRecord& record) {
   }
   Car& car = cars_[record.ref];
   const StateVersion version = VersionOf(*state);
-  car.groups[IndexOf(record.group)] =
-      std::make_unique<Held>(Held{version, record.received_at, broker_session_, record.payload, 0});
+  car.groups[IndexOf(record.group)] = std::make_unique<Held>(
+      Held{TakenAt(record.received_at, *state, nullptr), broker_session_, record.payload});
   car.motion.Take(record.group, *state);
   Effects untold;  // was told when it came
   clocks_.Heard(record.ref, car.clock, {version, std::nullopt, record.received_at, std::nullopt},
@@ -52,22 +52,6 @@ LastKnown::Car* LastKnown::FindOrMake(const CarRef& ref) {
   }
   count_at_ = count_at_.value_or(Instant{0});
   return &cars_.try_emplace(ref).first->second;
-}
-
-// By time, then sequence; but what was observed by a clock that was ahead gives way to what the car
-// made after it, observed after it had arrived, and a place to the word that it is hidden. Times of
-// what gave way so do not count any more.
-bool LastKnown::IsNewer(Group group, const v1::StateGroup& state, const Held& held) {
-  const StateVersion version = VersionOf(state);
-  if (version.sequence > held.version.sequence && HidesPlace(group, state)) {
-    return true;
-  }
-  if (version > held.version) {
-    return version.sequence >= held.version.sequence || version.observed_at_ms > held.void_until_ms;
-  }
-  const bool was_ahead = held.version.observed_at_ms > held.received_at.ms;
-  return was_ahead && version.sequence > held.version.sequence &&
-         version.observed_at_ms >= held.received_at.ms;
 }
 
 StateTaken LastKnown::Arrived(const CarRef& ref, Group group, const Publish& publish,
@@ -93,7 +77,7 @@ StateTaken LastKnown::Arrived(const CarRef& ref, Group group, const Publish& pub
     ++counters_.refused[v1::REASON_CLOCK_AHEAD];
     return StateTaken::kRefused;
   }
-  if (held && !IsNewer(group, *state, *held)) {
+  if (held && !Replaces(group, *state, *held)) {
     ++counters_.state_older;
     // What arrived is what the broker retains.
     held->shown = version == held->version ? broker_session_ : 0;
@@ -105,12 +89,8 @@ StateTaken LastKnown::Arrived(const CarRef& ref, Group group, const Publish& pub
     }
     return StateTaken::kBrokerOlder;
   }
-  int64_t void_until = held ? held->void_until_ms : 0;
-  if (held && version < held->version) {
-    void_until = std::max(void_until, held->version.observed_at_ms);
-  }
-  held =
-      std::make_unique<Held>(Held{version, now.wall, broker_session_, publish.payload, void_until});
+  held = std::make_unique<Held>(
+      Held{TakenAt(now.wall, *state, held.get()), broker_session_, publish.payload});
   car->motion.Take(group, *state);
   ++counters_.state_stored;
   out.emplace_back(Write{storage::StateRecord{ref, group, now.wall, publish.payload}, false});
@@ -142,7 +122,7 @@ StateImported LastKnown::Imported(const ImportedState& state, const Now& now, Ef
   if (held && version <= held->version) {
     return {held->payload == state.payload ? Word::kHeld : Word::kOlder, v1::REASON_UNSPECIFIED};
   }
-  held = std::make_unique<Held>(Held{version, now.wall, 0, state.payload});
+  held = std::make_unique<Held>(Held{TakenAt(now.wall, *parsed, nullptr), 0, state.payload});
   car->motion.Take(state.group, *parsed);
   ++counters_.state_stored;
   if (reconciled_ && state.ref <= *reconciled_) {

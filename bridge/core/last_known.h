@@ -80,14 +80,11 @@ class LastKnown {
   void CheckInvariants() const;
 
  private:
-  struct Held {
-    StateVersion version;
-    Timestamp received_at;
+  // `void_until_ms` is not stored: after a start of the bridge the broker's copy may be one of
+  // those messages once more.
+  struct Held : HeldState {
     uint64_t shown = 0;  // the broker session in which the broker showed this version; 0: none
     std::string payload;
-    // Of messages that the car made before this one: observed up to here by a clock that was ahead.
-    // Not stored: after a start of the bridge the broker's copy may be one of these once more.
-    int64_t void_until_ms = 0;
   };
 
   struct Car {
@@ -98,7 +95,6 @@ class LastKnown {
 
   // The best word for any group; nullopt: there is no group.
   static std::optional<Freshness> BestOf(const Car& car, CarMode mode, Timestamp now);
-  static bool IsNewer(Group group, const v1::StateGroup& state, const Held& held);
   Car* FindOrMake(const CarRef& ref);
   void PublishLacking(const CarRef& ref, Car& car, size_t& published, Effects& out);
 

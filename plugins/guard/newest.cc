@@ -1,10 +1,7 @@
 // See newest.h.
 #include "plugins/guard/newest.h"
 
-#include <tuple>
-
 #include "latchkey/v1/state.pb.h"
-#include "proto/state.h"
 #include "proto/wire.h"
 
 namespace latchkey::guard {
@@ -45,7 +42,7 @@ bool NewestStates::Take(const Topic& topic, std::string_view payload, bool from_
   if (!state) {
     return true;  // not of this file to refuse
   }
-  const Version version{static_cast<int64_t>(state->observed_at_ms()), state->sequence()};
+  const StateVersion version = VersionOf(*state);
   const auto known = newest_.find(key);
   if (known == newest_.end()) {
     if (newest_.size() < kTopicsMax) {
@@ -53,10 +50,9 @@ bool NewestStates::Take(const Topic& topic, std::string_view payload, bool from_
     }
     return true;
   }
-  const bool newer = std::tie(version.observed_at_ms, version.sequence) >
-                     std::tie(known->second.observed_at_ms, known->second.sequence);
-  const bool ahead = known->second.observed_at_ms > now.ms;
-  if (from_peer && !newer && !(ahead && version.sequence > known->second.sequence)) {
+  const bool made_later = version.sequence > known->second.sequence;
+  const bool yields = known->second.observed_at_ms > now.ms || HidesPlace(topic.group, *state);
+  if (from_peer && version <= known->second && !(made_later && yields)) {
     return false;
   }
   known->second = version;

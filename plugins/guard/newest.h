@@ -9,6 +9,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "proto/state.h"
 #include "proto/time.h"
 #include "proto/topic.h"
 
@@ -24,19 +25,15 @@ class NewestStates {
 
   // A state message that may pass otherwise; empty: the topic is emptied. False: it is a peer's and
   // not newer than what is known. Words of cars and bridges always stand; a time that lies in the
-  // future by the broker's clock holds nothing back.
+  // future by the broker's clock holds nothing back, and nothing holds back the later word that a
+  // place is hidden.
   bool Take(const Topic& topic, std::string_view payload, bool from_peer, Timestamp now);
 
   size_t size() const { return newest_.size(); }
 
  private:
-  struct Version {
-    int64_t observed_at_ms = 0;
-    uint64_t sequence = 0;
-  };
-
   bool on_ = false;
-  std::unordered_map<uint64_t, Version> newest_;  // by a hash of fleet, car and group
+  std::unordered_map<uint64_t, StateVersion> newest_;  // by a hash of fleet, car and group
 };
 
 }  // namespace latchkey::guard

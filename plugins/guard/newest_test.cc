@@ -62,6 +62,26 @@ TEST_CASE("newest: a time in the future does not hold back what the car said aft
   CHECK(s.Take(-1, 6, true));
 }
 
+TEST_CASE("newest: the peer's word that a place is hidden passes, whatever the time it bears") {
+  NewestStates newest;
+  newest.Begin();
+  const std::string name = StateTopic(testing::Ref("f1", "c1"), Group::kLocation);
+  const Topic topic = *ParseTopic(name);
+  const auto take = [&](int64_t seconds, uint64_t sequence, bool hidden) {
+    v1::StateGroup state;
+    state.set_observed_at_ms(static_cast<uint64_t>(kNow.ms + seconds * 1000));
+    state.set_sequence(sequence);
+    state.mutable_location();
+    if (!hidden) {
+      state.mutable_location()->mutable_latitude()->set_value(48);
+    }
+    return newest.Take(topic, state.SerializeAsString(), true, kNow);
+  };
+  CHECK(take(-10, 5, false));
+  CHECK_FALSE_MESSAGE(take(-7200, 4, true), "said before");
+  CHECK(take(-7200, 6, true));
+}
+
 TEST_CASE("newest: what is emptied is forgotten") {
   Story s;
   s.newest.Begin();

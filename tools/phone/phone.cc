@@ -58,7 +58,7 @@ Phone::Phone(PrivateKey key, std::string label, std::vector<Pairing> pairings,
   LK_ASSERT(label_.size() <= kLabelBytesMax);
   for (Pairing& pairing : pairings) {
     const CarRef ref = pairing.ref;
-    cars_.insert_or_assign(ref, CarView{std::move(pairing), {}, {}});
+    cars_.insert_or_assign(ref, CarView{std::move(pairing), {}, {}, {}});
     listening_[ref].watched = limits_.watch_all;
   }
 }
@@ -154,7 +154,7 @@ void Phone::On(const Arrived& input, const Now& now, Effects& out) {
   switch (topic->kind) {
     case TopicKind::kState:
       if (watched) {
-        OnState(found->second, input.publish, topic->group, out);
+        OnState(found->second, input.publish, topic->group, now, out);
       }
       break;
     case TopicKind::kPresence:
@@ -360,18 +360,20 @@ void Phone::Close(const CommandId& id, Receipt receipt, const Now& now, Effects&
   }
 }
 
-void Phone::OnState(CarView& car, const Publish& publish, Group group, Effects& out) {
+void Phone::OnState(CarView& car, const Publish& publish, Group group, const Now& now,
+                    Effects& out) {
   Result<v1::StateGroup> state = ParseState(publish.payload, group);
   if (!state) {
     out.emplace_back(Ignored{publish.topic, std::move(state.error())});
     return;
   }
-  std::optional<v1::StateGroup>& held = car.groups[static_cast<size_t>(group)];
-  const bool hides = held && HidesPlace(group, *state) && state->sequence() > held->sequence();
-  if (held && !hides && VersionOf(*state) <= VersionOf(*held)) {
+  std::optional<v1::StateGroup>& shown = car.groups[static_cast<size_t>(group)];
+  HeldState& held = car.held[static_cast<size_t>(group)];
+  if (shown && !Replaces(group, *state, held)) {
     return;  // a repeat, or late
   }
-  held = std::move(*state);
+  held = TakenAt(now.wall, *state, shown ? &held : nullptr);
+  shown = std::move(*state);
   out.emplace_back(StateChanged{car.pairing.ref, group, publish.retain == Retain::kYes});
 }
 

@@ -25,6 +25,7 @@
 #include "proto/pairing.h"
 #include "proto/receipt.h"
 #include "proto/result.h"
+#include "proto/state.h"
 #include "proto/time.h"
 #include "proto/types.h"
 
@@ -67,6 +68,7 @@ struct Pairing {
 struct CarView {
   Pairing pairing;
   std::array<std::optional<v1::StateGroup>, kGroupCount> groups;
+  std::array<HeldState, kGroupCount> held;  // of those groups that there are
   std::optional<v1::Presence> presence;
   // The car, or who speaks for it without proof, said that this phone's key is off the ring, and
   // nothing signed has said otherwise since.
@@ -337,7 +339,7 @@ class Phone {
   bool HasRoom(const CarRef& ref, Effects& out) const;
   bool IsBeingCancelled(const CommandId& id) const;
   void OnRing(CarView& car, const std::string& topic, const std::string& signed_ring, Effects& out);
-  void OnState(CarView& car, const Publish& publish, Group group, Effects& out);
+  void OnState(CarView& car, const Publish& publish, Group group, const Now& now, Effects& out);
   void OnPresence(CarView& car, const Publish& publish, Effects& out);
   void OnReceipt(CarView& car, const Publish& publish, const Now& now, Effects& out);
   void OnAnswer(const Publish& publish, Effects& out);

@@ -62,7 +62,7 @@ void Phone::On(const Accept& input, const Now& /*now*/, Effects& out) {
                     {},
                     KeyRing{invitation.ref, 0, {}, {}},
                     {}};
-    cars_.emplace(invitation.ref, CarView{std::move(pairing), {}, {}});
+    cars_.emplace(invitation.ref, CarView{std::move(pairing), {}, {}, {}});
   } else if (held->second.pairing.car_key.ToPoint() == invitation.car_key.ToPoint()) {
     held->second.pairing.host = invitation.host;
     held->second.pairing.port = invitation.port;
@@ -168,7 +168,7 @@ void Phone::OnAnswer(const Publish& publish, Effects& out) {
                   std::move(paired->ring),
                   answer->key_ring().SerializeAsString()};
   claiming_.reset();
-  cars_.insert_or_assign(ref, CarView{std::move(pairing), {}, {}});
+  cars_.insert_or_assign(ref, CarView{std::move(pairing), {}, {}, {}});
   out.emplace_back(Learned{ref, true, true});
   listening_.erase(ref);  // what was refused before is asked for anew
   Listen(ref, true, out);

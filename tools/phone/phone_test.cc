@@ -382,6 +382,30 @@ TEST_CASE("phone: an older state never replaces a newer one") {
   CHECK(s.Said() == "ignored REASON_MALFORMED");
 }
 
+TEST_CASE("phone: values of a car whose clock was ahead do not stay once the clock is right") {
+  Story s;
+  s.Connect();
+  uint64_t sequence = 0;
+  const auto says = [&](Duration ahead) {
+    v1::StateGroup group;
+    group.set_observed_at_ms(static_cast<uint64_t>((s.now.wall + ahead).ms));
+    group.set_sequence(++sequence);
+    group.mutable_energy()->mutable_soc()->set_value(static_cast<float>(sequence));
+    const std::string bytes = group.SerializeAsString();
+    s.Step(Phone::Arrived{{StateTopic(s.car.ref, Group::kEnergy), bytes}});
+    return bytes;
+  };
+  const std::string ahead = says(120 * kSecond);
+  CHECK(s.Said() == "state");
+  s.Passes(5 * kSecond);
+  says(Duration(0));
+  CHECK(s.Said() == "state");
+  s.Step(Phone::Arrived{{StateTopic(s.car.ref, Group::kEnergy), ahead}});
+  CHECK_MESSAGE(s.Said().empty(), "the other one, once more");
+  const auto& held = s.phone.Find(s.car.ref)->groups[static_cast<size_t>(Group::kEnergy)];
+  CHECK(held->energy().soc().value() == 2);
+}
+
 TEST_CASE("phone: pairing repeats its claim until the car answers, and meets the right car") {
   Story s;
   s.Connect();

@@ -22,9 +22,18 @@ uint64_t HashOf(const Block& block) {
 
 }  // namespace
 
+bool IsBrokerName(std::string_view name) {
+  return !name.empty() && name.size() <= kBrokerNameMax &&
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                  c == '-' || c == '_';
+         });
+}
+
 Result<std::vector<Block>> Joined::Heard(std::string_view payload, Instant now) {
   const auto word = FromWire<v1::PeerWord>(payload, kControlBytesMax);
-  if (!word || static_cast<size_t>(word->blocks_size()) > kBlocksPerMessageMax) {
+  if (!word || !IsBrokerName(word->broker()) ||
+      static_cast<size_t>(word->blocks_size()) > kBlocksPerMessageMax) {
     return Fail(v1::REASON_MALFORMED, "a peer's word could not be read: update both brokers");
   }
   if (word->broker() == broker_) {

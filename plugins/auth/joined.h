@@ -25,6 +25,11 @@ inline constexpr Duration kPeerGoneAfter = std::chrono::seconds(30);
 // All blocks are said anew at most so often.
 inline constexpr Duration kPeerBlocksEvery = std::chrono::seconds(15);
 
+inline constexpr size_t kBrokerNameMax = 32;
+
+// 1 to 32 letters, digits, '-' or '_'.
+bool IsBrokerName(std::string_view name);
+
 // Not thread-safe; used from the broker's thread.
 class Joined {
  public:

@@ -130,6 +130,10 @@ TEST_CASE("joined: words that cannot be are refused") {
   const Instant now{1000};
   CHECK(joined.Heard("\xff\xff", now).error().reason == v1::REASON_MALFORMED);
   v1::PeerWord word;
+  for (const std::string& name : {std::string(), std::string("b 1"), std::string(33, 'b')}) {
+    word.set_broker(name);
+    CHECK(joined.Heard(word.SerializeAsString(), now).error().reason == v1::REASON_MALFORMED);
+  }
   word.set_broker("b2");
   CHECK(joined.Heard(word.SerializeAsString(), now).error().reason == v1::REASON_NOT_ALLOWED);
   word.set_broker("main");

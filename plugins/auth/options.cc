@@ -5,11 +5,11 @@
 #include <array>
 #include <string_view>
 
+#include "plugins/auth/joined.h"
+
 namespace latchkey::auth {
 
 namespace {
-
-constexpr size_t kBrokerNameMax = 32;
 
 // Empty: `rate` stays as it is.
 Result<void> TakeRate(const std::string& name, const std::string& text, Rate& rate) {
@@ -21,13 +21,6 @@ Result<void> TakeRate(const std::string& name, const std::string& text, Rate& ra
     rate = *read;
   }
   return {};
-}
-
-bool ValidBroker(std::string_view name) {
-  return name.size() <= kBrokerNameMax && std::all_of(name.begin(), name.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                  c == '-' || c == '_';
-         });
 }
 
 }  // namespace
@@ -68,7 +61,7 @@ Result<Options> ReadOptions(const std::vector<broker::Option>& given) {
                   "plugin_opt_" + std::string(row.key) + " is missing or empty: set it");
     }
   }
-  if (!ValidBroker(options.broker)) {
+  if (!options.broker.empty() && !IsBrokerName(options.broker)) {
     return Fail(v1::REASON_MALFORMED,
                 "plugin_opt_broker is not up to 32 letters, digits, '-' or '_': name it so");
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "latchkey/v1/control.pb.h"
 #include "latchkey/v1/history.pb.h"
 #include "latchkey/v1/migration.pb.h"
 #include "latchkey/v1/presence.pb.h"
@@ -131,6 +132,7 @@ void Links(const Corpus& corpus, const testing::TestCar& car, const PublicKey& p
   corpus.Write("link", "offer",
                ToQrText({"broker.example", 8883, "cell1", car.ref, std::string(16, 's')}));
   corpus.Write("link", "key_request", ToLink(KeyRequest{phone, "Bj\xc3\xb6rn"}));
+  corpus.Write("link", "broker", "broker.example.org:8884");
   corpus.Write("link", "invitation",
                ToLink(Invitation{"192.0.2.1", 8884, "cell-1", car.ref, car.key.Public()}));
 }
@@ -282,6 +284,75 @@ void RingFiles(const Corpus& corpus) {
                piece('r', "0aone") + piece('g', std::string("LKR1\x05\0\0\0sum45678on", 18)));
   corpus.Write("ring_file", "damaged",
                piece('g', "LKR1") + piece('r', "0aone") + piece('g', "xyzLK") + piece('r', "1b"));
+}
+
+// What the broker of b2 says to that of b1.
+void Peers(const Corpus& corpus, const CarRef& ref, const KeyId& key) {
+  const auto piece = [](char kind, const std::string& bytes) {
+    return kind +
+           std::string{static_cast<char>(bytes.size() >> 8U), static_cast<char>(bytes.size())} +
+           bytes;
+  };
+  v1::PeerWord word;
+  word.set_broker("b2");
+  word.set_started_at_ms(static_cast<uint64_t>(kNow.ms));
+  word.set_blocks_sum(7);
+  const std::string here = piece('w', word.SerializeAsString());
+  for (const Block& block : SomeBlocks(ref, key)) {
+    *word.add_blocks() = BlockToWire(block);
+  }
+  corpus.Write("peer", "words",
+               here + piece('w', word.SerializeAsString()) + piece('e', "") + here);
+  v1::Presence presence;
+  presence.set_online(true);
+  presence.set_since_ms(static_cast<uint64_t>(kNow.ms));
+  presence.set_broker("b2");
+  const std::string online = piece('p', presence.SerializeAsString());
+  presence.set_online(false);
+  corpus.Write("peer", "presence", online + piece('p', presence.SerializeAsString()) + online);
+  v1::StateGroup state;
+  state.set_observed_at_ms(static_cast<uint64_t>(kNow.ms));
+  state.set_sequence(2);
+  state.mutable_location()->mutable_latitude()->set_value(48);
+  const std::string place = piece('l', state.SerializeAsString());
+  state.set_sequence(3);
+  state.set_observed_at_ms(1);
+  state.mutable_location()->clear_latitude();
+  corpus.Write("peer", "place", place + piece('l', state.SerializeAsString()) + piece('l', ""));
+  v1::MoveClients order;
+  order.set_percent(50);
+  order.set_per_second(100);
+  corpus.Write("peer", "order", piece('o', order.SerializeAsString()) + here);
+}
+
+void Posts(const Corpus& corpus, const KeyId& key) {
+  corpus.Write("post", "order", R"(m{"order": "verify", "who": "alice"})");
+  corpus.Write("post", "rehearse", R"(m{"order": "rehearse", "who": "alice"})");
+  corpus.Write("post", "backup", R"(b{"who": "alice", "keep": 7})");
+  v1::StateGroup state;
+  state.set_observed_at_ms(static_cast<uint64_t>(kNow.ms));
+  state.set_source("import:test");
+  state.mutable_energy()->mutable_soc()->set_value(80);
+  corpus.Write("post", "import",
+               R"(i{"states": [{"fleet": "f1", "car": "c1", "group": "energy", "state": ")" +
+                   Base64UrlEncode(state.SerializeAsString()) + "\"}]}");
+  corpus.Write("post", "import_begin",
+               R"(i{"begin": {"source": "f", "who": "alice", "records": 3}})");
+  corpus.Write(
+      "post", "import_end",
+      R"(i{"end": {"source": "f", "who": "alice", "taken": 1, "changed": 1, "unchanged": 0, "refused": 1}})");
+  corpus.Write("post", "erase_car", R"(e{"fleet": "f1", "car": "c1", "who": "alice"})");
+  corpus.Write("post", "erase_key", R"(e{"key": ")" + key.str() + R"(", "who": "alice"})");
+}
+
+void Manifests(const Corpus& corpus) {
+  corpus.Write("manifest", "whole",
+               R"({"format": 1, "backup": 3, "made_at_ms": 1600000000000, "cell": "local",
+ "host": "127.0.0.1", "root": "/data", "keys": true,
+ "store": {"at_ms": 1600000000000, "bytes": 10, "files": 1, "sha256": "00"},
+ "files": [{"path": "ca/cell.pem", "bytes": 1, "sha256": "00", "secret": false}]}
+)");
+  corpus.Write("manifest", "format_is_text", R"({"format": "1"})");
 }
 
 // A good message for every topic that has one here.
@@ -479,6 +550,9 @@ int main(int argc, char** argv) {
   latchkey::Memories(corpus, car, phone.Public());
   latchkey::RingFiles(corpus);
   latchkey::Guards(corpus, car, phone);
+  latchkey::Peers(corpus, car.ref, lane);
+  latchkey::Posts(corpus, lane);
+  latchkey::Manifests(corpus);
   latchkey::Rates(corpus);
   latchkey::Messages(corpus, car.ref, phone);
   latchkey::LogRecords(corpus, car.ref);

@@ -1,10 +1,11 @@
-// Links as people scan and paste them: whatever the text, every kind of link reads it, and at most
-// one takes it.
+// Links as people scan and paste them, and addresses of brokers as they type them: whatever the
+// text, every kind reads it, and at most one takes it.
 #include <string>
 
 #include "proto/invite.h"
 #include "proto/pairing.h"
 #include "tests/fuzz/fuzz.h"
+#include "tools/mqtt/brokers.h"
 
 namespace latchkey::fuzz {
 
@@ -28,6 +29,12 @@ void Try(std::string_view input) {
     ++taken;
     Require(ToLink(ParseInvitation(ToLink(*invitation)).value()) == ToLink(*invitation),
             "and an invitation");
+  }
+  const Result<tools::BrokerAddress> broker = tools::ParseBrokerAddress(input);
+  if (broker) {
+    ++taken;
+    Require(tools::ParseBrokerAddress(broker->ToText()).value() == *broker,
+            "an address that parses is written so that it parses alike");
   }
   Require(taken <= 1, "a link is of one kind");
 }

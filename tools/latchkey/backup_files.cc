@@ -7,8 +7,6 @@
 #include <system_error>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "proto/crypto.h"
 #include "tools/latchkey/show.h"
 
@@ -17,9 +15,7 @@ namespace latchkey::cli {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
 
-constexpr int kFormat = 1;
 constexpr std::array<std::string_view, 5> kParts = {"ca", "broker", "bridge", "fleets",
                                                     "operators"};
 constexpr size_t kFilesMax = 1'000'000;
@@ -80,58 +76,6 @@ Result<std::vector<std::string>> Names(const Folder& folder, Keys keys) {
   return names;
 }
 
-Json JsonOf(const Manifest& manifest) {
-  Json json = {{"format", kFormat},
-               {"backup", manifest.backup},
-               {"made_at_ms", manifest.made_at.ms},
-               {"cell", manifest.cell},
-               {"host", manifest.host},
-               {"root", manifest.root},
-               {"keys", manifest.keys == Keys::kWith},
-               {"store",
-                {{"at_ms", manifest.store.at.ms},
-                 {"bytes", manifest.store.bytes},
-                 {"files", manifest.store.files},
-                 {"sha256", manifest.store_sha256}}},
-               {"files", Json::array()}};
-  for (const KeptFile& file : manifest.files) {
-    json["files"].push_back({{"path", file.path},
-                             {"bytes", file.bytes},
-                             {"sha256", file.sha256},
-                             {"secret", file.secret}});
-  }
-  return json;
-}
-
-// A path that stays where it belongs.
-bool IsInside(const std::string& path) {
-  const fs::path name(path);
-  return !path.empty() && name.is_relative() &&
-         std::none_of(name.begin(), name.end(), [](const fs::path& part) {
-           return part == ".." || part == "." || part.empty();
-         });
-}
-
-// Of a text whose sum is right; what throws here was never written by us.
-Manifest ManifestOf(const Json& json) {
-  Manifest manifest;
-  manifest.backup = json.at("backup").get<uint32_t>();
-  manifest.made_at.ms = json.at("made_at_ms").get<int64_t>();
-  manifest.cell = json.at("cell").get<std::string>();
-  manifest.host = json.at("host").get<std::string>();
-  manifest.root = json.at("root").get<std::string>();
-  manifest.keys = json.at("keys").get<bool>() ? Keys::kWith : Keys::kWithout;
-  const Json& store = json.at("store");
-  manifest.store = {manifest.backup, Timestamp{store.at("at_ms").get<int64_t>()},
-                    store.at("bytes").get<uint64_t>(), store.at("files").get<uint32_t>(), false};
-  manifest.store_sha256 = store.at("sha256").get<std::string>();
-  for (const Json& file : json.at("files")) {
-    manifest.files.push_back({file.at("path").get<std::string>(), file.at("bytes").get<uint64_t>(),
-                              file.at("sha256").get<std::string>(), file.at("secret").get<bool>()});
-  }
-  return manifest;
-}
-
 tl::unexpected<Error> NotAsWritten(const fs::path& path) {
   return Fail(v1::REASON_MALFORMED, path.string() +
                                         " is not as it was written: use another backup "
@@ -188,7 +132,7 @@ Result<Manifest> KeepCell(const Folder& folder, const fs::path& dir,
     LK_TRY(KeptFile kept, KeepFile(folder, name, part));
     manifest.files.push_back(std::move(kept));
   }
-  const std::string text = JsonOf(manifest).dump(1) + "\n";
+  const std::string text = ManifestText(manifest);
   LK_CHECK(WriteFile(part / "manifest.json", text, Secrecy::kSecret));
   LK_CHECK(WriteFile(part / "manifest.sha256", Hex(Sha256(text)) + "\n", Secrecy::kSecret));
   fs::rename(part, whole, error);
@@ -209,22 +153,15 @@ Result<std::optional<Manifest>> ReadManifest(const fs::path& dir, uint32_t backu
   if (sum != Hex(Sha256(text)) + "\n") {
     return NotAsWritten(cell / "manifest.json");
   }
-  const Json json = Json::parse(text, nullptr, false);
-  if (!json.is_object() || json.value("format", 0) != kFormat) {
-    return Fail(v1::REASON_MALFORMED,
-                (cell / "manifest.json").string() + " was written by other software than this");
+  Result<Manifest> manifest = ParseManifest(text);
+  if (!manifest) {
+    return Fail(manifest.error().reason,
+                (cell / "manifest.json").string() + " " + manifest.error().text);
   }
-  try {
-    Manifest manifest = ManifestOf(json);
-    const bool inside = std::all_of(manifest.files.begin(), manifest.files.end(),
-                                    [](const KeptFile& file) { return IsInside(file.path); });
-    if (manifest.backup != backup || !inside) {
-      return NotAsWritten(cell / "manifest.json");
-    }
-    return std::optional(std::move(manifest));
-  } catch (const Json::exception&) {
+  if (manifest->backup != backup) {
     return NotAsWritten(cell / "manifest.json");
   }
+  return std::optional(std::move(*manifest));
 }
 
 Result<void> CheckFiles(const fs::path& dir, const Manifest& manifest) {

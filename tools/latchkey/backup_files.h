@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "proto/result.h"
@@ -52,6 +53,10 @@ std::filesystem::path CellOf(const std::filesystem::path& dir, uint32_t backup);
 // REASON_STORE_UNAVAILABLE: a file cannot be read or written.
 Result<Manifest> KeepCell(const Folder& folder, const std::filesystem::path& dir,
                           const storage::BackupFacts& store, Keys keys);
+// The text of manifest.json, and back. Errors REASON_MALFORMED: it is none of this software's, or
+// names a file outside of the data folder; the text begins with a verb, the file's name before it.
+std::string ManifestText(const Manifest& manifest);
+Result<Manifest> ParseManifest(std::string_view text);
 // nullopt: the backup has the store alone. Error REASON_MALFORMED: it is not as it was written.
 Result<std::optional<Manifest>> ReadManifest(const std::filesystem::path& dir, uint32_t backup);
 // Are all files as they were written? Error REASON_MALFORMED names the first that is not.

@@ -1,0 +1,98 @@
+// The manifest of a backup as text. Its sum may be right and the text a stranger's all the same.
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "tools/latchkey/backup_files.h"
+
+namespace latchkey::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+constexpr int kFormat = 1;
+
+Json JsonOf(const Manifest& manifest) {
+  Json json = {{"format", kFormat},
+               {"backup", manifest.backup},
+               {"made_at_ms", manifest.made_at.ms},
+               {"cell", manifest.cell},
+               {"host", manifest.host},
+               {"root", manifest.root},
+               {"keys", manifest.keys == Keys::kWith},
+               {"store",
+                {{"at_ms", manifest.store.at.ms},
+                 {"bytes", manifest.store.bytes},
+                 {"files", manifest.store.files},
+                 {"sha256", manifest.store_sha256}}},
+               {"files", Json::array()}};
+  for (const KeptFile& file : manifest.files) {
+    json["files"].push_back({{"path", file.path},
+                             {"bytes", file.bytes},
+                             {"sha256", file.sha256},
+                             {"secret", file.secret}});
+  }
+  return json;
+}
+
+// A path that stays where it belongs.
+bool IsInside(const std::string& path) {
+  const fs::path name(path);
+  return !path.empty() && path.find('\0') == std::string::npos && name.is_relative() &&
+         std::none_of(name.begin(), name.end(), [](const fs::path& part) {
+           return part == ".." || part == "." || part.empty();
+         });
+}
+
+// Throws what was never written by us.
+Manifest ManifestOf(const Json& json) {
+  Manifest manifest;
+  manifest.backup = json.at("backup").get<uint32_t>();
+  manifest.made_at.ms = json.at("made_at_ms").get<int64_t>();
+  manifest.cell = json.at("cell").get<std::string>();
+  manifest.host = json.at("host").get<std::string>();
+  manifest.root = json.at("root").get<std::string>();
+  manifest.keys = json.at("keys").get<bool>() ? Keys::kWith : Keys::kWithout;
+  const Json& store = json.at("store");
+  manifest.store = {manifest.backup, Timestamp{store.at("at_ms").get<int64_t>()},
+                    store.at("bytes").get<uint64_t>(), store.at("files").get<uint32_t>(), false};
+  manifest.store_sha256 = store.at("sha256").get<std::string>();
+  for (const Json& file : json.at("files")) {
+    manifest.files.push_back({file.at("path").get<std::string>(), file.at("bytes").get<uint64_t>(),
+                              file.at("sha256").get<std::string>(), file.at("secret").get<bool>()});
+  }
+  return manifest;
+}
+
+}  // namespace
+
+std::string ManifestText(const Manifest& manifest) {
+  return JsonOf(manifest).dump(1) + "\n";
+}
+
+Result<Manifest> ParseManifest(std::string_view text) {
+  const Json json = Json::parse(text, nullptr, false);
+  const auto format = json.is_object() ? json.find("format") : json.end();
+  if (format == json.end() || *format != kFormat) {
+    return Fail(v1::REASON_MALFORMED, "was written by other software than this");
+  }
+  const auto wrong = [] {
+    return Fail(v1::REASON_MALFORMED,
+                "is not as it was written: use another backup (`latchkey backup list`)");
+  };
+  try {
+    Manifest manifest = ManifestOf(json);
+    const bool inside = std::all_of(manifest.files.begin(), manifest.files.end(),
+                                    [](const KeptFile& file) { return IsInside(file.path); });
+    return inside ? Result<Manifest>(std::move(manifest)) : wrong();
+  } catch (const Json::exception&) {
+    return wrong();
+  }
+}
+
+}  // namespace latchkey::cli

@@ -2,6 +2,7 @@
 // years after the table, is not: recordings are of years the table has.
 #include "tools/import/zone.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
 
@@ -14,6 +15,8 @@ constexpr size_t kTypeBytes = 6;
 constexpr size_t kTimesMax = 20'000;
 constexpr int64_t kMsPerSecond = 1000;
 constexpr int64_t kOffsetMax = 26 * 3600;
+// Beyond these, as the first change of some zones is, a time is none in milliseconds.
+constexpr int64_t kSecondsMax = 9'000'000'000'000'000;
 
 // A big-endian number of `size` bytes; the caller has checked the length.
 int64_t NumberAt(std::string_view bytes, size_t at, size_t size) {
@@ -86,7 +89,8 @@ Result<Zone> Zone::Parse(std::string_view bytes) {
         (!zone.changes_.empty() && change.at_seconds <= zone.changes_.back().at_seconds)) {
       return broken();
     }
-    zone.changes_.push_back(change);
+    zone.changes_.push_back(
+        {std::clamp(change.at_seconds, -kSecondsMax, kSecondsMax), change.offset_seconds});
   }
   return zone;
 }

@@ -1,5 +1,6 @@
 // The manifest of a backup as text. Its sum may be right and the text a stranger's all the same.
 #include <algorithm>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -49,21 +50,31 @@ bool IsInside(const std::string& path) {
          });
 }
 
+// A whole number from 0 to `most`. Throws as `at` does; what is too large counts as of another
+// type.
+uint64_t NumberIn(const Json& json, const char* key, uint64_t most) {
+  const uint64_t number = json.at(key).get_ref<const Json::number_unsigned_t&>();
+  return number <= most ? number : Json().get<uint64_t>();
+}
+
 // Throws what was never written by us.
 Manifest ManifestOf(const Json& json) {
   Manifest manifest;
-  manifest.backup = json.at("backup").get<uint32_t>();
-  manifest.made_at.ms = json.at("made_at_ms").get<int64_t>();
+  manifest.backup = static_cast<uint32_t>(NumberIn(json, "backup", UINT32_MAX));
+  manifest.made_at.ms = static_cast<int64_t>(NumberIn(json, "made_at_ms", INT64_MAX));
   manifest.cell = json.at("cell").get<std::string>();
   manifest.host = json.at("host").get<std::string>();
   manifest.root = json.at("root").get<std::string>();
   manifest.keys = json.at("keys").get<bool>() ? Keys::kWith : Keys::kWithout;
   const Json& store = json.at("store");
-  manifest.store = {manifest.backup, Timestamp{store.at("at_ms").get<int64_t>()},
-                    store.at("bytes").get<uint64_t>(), store.at("files").get<uint32_t>(), false};
+  manifest.store = {manifest.backup,
+                    Timestamp{static_cast<int64_t>(NumberIn(store, "at_ms", INT64_MAX))},
+                    NumberIn(store, "bytes", UINT64_MAX),
+                    static_cast<uint32_t>(NumberIn(store, "files", UINT32_MAX)), false};
   manifest.store_sha256 = store.at("sha256").get<std::string>();
   for (const Json& file : json.at("files")) {
-    manifest.files.push_back({file.at("path").get<std::string>(), file.at("bytes").get<uint64_t>(),
+    manifest.files.push_back({file.at("path").get<std::string>(),
+                              NumberIn(file, "bytes", UINT64_MAX),
                               file.at("sha256").get<std::string>(), file.at("secret").get<bool>()});
   }
   return manifest;

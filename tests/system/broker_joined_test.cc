@@ -180,5 +180,34 @@ TEST_CASE("joined: who has been moved is not let in, until the other broker is g
   CHECK(Eventually([&] { return RawClient(j.cell.AsPhone(j.key)).Connect() == 0; }));
 }
 
+TEST_CASE("joined: `status` and `list` tell of both brokers, `fleet init` leaves them joined") {
+  Joined j;
+  j.cell.StartBridge();
+  const auto told = [&] {
+    const Ran ran = j.cell.Latchkey({"--json", "status"});
+    INFO(ran.output);
+    REQUIRE(ran.exit_code == 0);
+    const auto brokers = nlohmann::json::parse(ran.output)["brokers"];
+    REQUIRE(brokers.size() == 2);
+    return brokers;
+  };
+  CHECK(told()[0]["broker"] == "main");
+  CHECK(told()[0]["joined_with"] == "b2");
+  CHECK(told()[1]["joined_with"] == "main");
+  const Ran list = j.cell.Latchkey({"upgrade", "broker", "list"});
+  CHECK(list.output.find("configuration " + j.configuration) != std::string::npos);
+  j.second.reset();
+  CHECK(told()[1]["broker"] == "b2");
+  CHECK(told()[1].contains("error"));
+  const Ran lines = j.cell.Latchkey({"status"});
+  CHECK(lines.output.find("warning: broker b2: ") != std::string::npos);
+  REQUIRE(j.cell.Latchkey({"upgrade", "broker", "adopt", "b2"}).exit_code == 0);
+  const std::string before = ReadAll(j.configuration);
+  REQUIRE(before.find("connection main") != std::string::npos);
+  REQUIRE(j.cell.Latchkey({"fleet", "init", "demo", "--plugin-dir", LK_BINARY_DIR "/plugins"})
+              .exit_code == 0);
+  CHECK(ReadAll(j.configuration).find("connection main") != std::string::npos);
+}
+
 }  // namespace
 }  // namespace latchkey::testing

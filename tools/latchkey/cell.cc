@@ -311,6 +311,13 @@ std::string BridgeConfiguration(const Folder& folder, const Cell& cell) {
   return out.str();
 }
 
+std::string JoinedPart(const fs::path& configuration) {
+  const Result<std::string> text = ReadFile(configuration);
+  const size_t at =
+      text ? text->find(std::string("\n") + std::string(kJoinedMark)) : std::string::npos;
+  return at == std::string::npos ? "" : text->substr(at);
+}
+
 Result<Cell> MakeCell(const Folder& folder, const FleetId& fleet, const CellWish& wish,
                       Timestamp now) {
   if (fleet.str() == "bridge" || fleet.str() == "administrator" || fleet.str() == "peer") {
@@ -331,10 +338,10 @@ Result<Cell> MakeCell(const Folder& folder, const FleetId& fleet, const CellWish
   LK_CHECK(MakeServerAndBridge(folder, cell, kept, cell_ca, now));
   LK_CHECK(WriteClientCas(folder, cell_ca));
   const fs::path own = FirstBroker(folder, cell);
-  LK_CHECK(
-      WriteFile(own / "mosquitto.conf",
-                BrokerConfiguration(folder, cell, {own, wish.plugins, UserName(), cell.broker, {}}),
-                Secrecy::kPublic));
+  const BrokerWish broker{own, wish.plugins, UserName(), cell.broker,
+                          cell.others.empty() ? "" : JoinedPart(own / "mosquitto.conf")};
+  LK_CHECK(WriteFile(own / "mosquitto.conf", BrokerConfiguration(folder, cell, broker),
+                     Secrecy::kPublic));
   LK_CHECK(WriteFile(folder.Bridge() / "latchkey.toml", BridgeConfiguration(folder, cell),
                      Secrecy::kPublic));
   LK_CHECK(folder.SaveCell(cell));

@@ -57,6 +57,11 @@ inline constexpr std::string_view kMainBroker = "main";
 std::filesystem::path BrokerFolder(const Folder& folder, const std::string& name);
 std::filesystem::path FirstBroker(const Folder& folder, const Cell& cell);
 
+// With this line begins, at the end of a broker's configuration, what joins it with another one.
+inline constexpr std::string_view kJoinedMark = "# Joined with broker ";
+// That part, with the empty line before it; empty: there is none.
+std::string JoinedPart(const std::filesystem::path& configuration);
+
 // Whom a broker that this user starts runs as.
 std::string UserName();
 

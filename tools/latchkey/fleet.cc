@@ -41,7 +41,7 @@ void SayNext(const Folder& folder, const Cell& cell, const FleetId& fleet) {
   Say("fleet " + fleet.str() + ": CA in " + folder.Fleet(fleet).string());
   Say("next (a broker and a bridge that run already must be restarted):");
   Say("  export LATCHKEY_DATA=" + data);
-  Say("  mosquitto -c " + (folder.Broker() / "mosquitto.conf").string());
+  Say("  mosquitto -c " + (FirstBroker(folder, cell) / "mosquitto.conf").string());
   Say("  latchkey-bridge --config " + (folder.Bridge() / "latchkey.toml").string());
   Say("  latchkey car add my-car --fleet " + fleet.str());
   Say("  latchkey car run my-car --fleet " + fleet.str() + " --offer");

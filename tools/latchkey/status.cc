@@ -1,4 +1,5 @@
-// latchkey status: is the bridge well, who is online, how old is what is known, what ends soon.
+// latchkey status: are bridge and brokers well, who is online, how old is what is known, what ends
+// soon.
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
@@ -19,6 +20,7 @@
 #include "tools/latchkey/folder.h"
 #include "tools/latchkey/show.h"
 #include "tools/latchkey/storm.h"
+#include "tools/latchkey/upgrade_broker.h"
 
 namespace latchkey::cli {
 
@@ -27,6 +29,7 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr size_t kRowsMax = 100;
+constexpr Duration kBrokerPatience = std::chrono::seconds(2);
 
 // The value of a metric without labels. nullopt: not in `text`.
 std::optional<int64_t> Metric(std::string_view text, std::string_view name) {
@@ -197,7 +200,23 @@ void Show(const Cell& cell, const Overview& overview) {
   }
 }
 
-void ShowJson(const Cell& cell, const Overview& overview, const ordered_json& ending) {
+// A line for each broker of a cell that has several.
+void ShowBrokers(const std::vector<BrokerWord>& brokers) {
+  for (const BrokerWord& word : brokers) {
+    Say((word.moving ? "broker " : "warning: ") + BrokerText(word));
+  }
+}
+
+ordered_json BrokersJson(const std::vector<BrokerWord>& brokers) {
+  ordered_json json = ordered_json::array();
+  for (const BrokerWord& word : brokers) {
+    json.push_back(BrokerJson(word));
+  }
+  return json;
+}
+
+void ShowJson(const Cell& cell, const Overview& overview, const ordered_json& brokers,
+              const ordered_json& ending) {
   ordered_json json = {{"cell", cell.name}, {"ready", overview.ready}};
   if (!overview.ready) {
     json["not_ready"] = overview.not_ready;
@@ -211,6 +230,9 @@ void ShowJson(const Cell& cell, const Overview& overview, const ordered_json& en
                      {"phones_entered", overview.storm->phones_entered},
                      {"cars_back", overview.storm->back},
                      {"cars_awaited", overview.storm->awaited}};
+  }
+  if (!brokers.empty()) {
+    json["brokers"] = brokers;
   }
   json["ending"] = ending;
   json.update(overview.cars);
@@ -230,8 +252,12 @@ void Status(Context& context) {
   }
   const Timestamp now = ReadClocks().wall;
   const std::vector<Expiry> ending = EndingSoon(Folder(context.data), now);
+  const std::vector<BrokerWord> brokers =
+      AllBrokers(*cell).size() > 1 ? AskBrokers(Folder(context.data), *cell, kBrokerPatience)
+                                   : std::vector<BrokerWord>();
   if (!context.json) {
     ShowEnding(ending, now);
+    ShowBrokers(brokers);
   }
   const Result<Overview> overview = Ask(cell->http_port);
   if (!overview) {
@@ -241,17 +267,18 @@ void Status(Context& context) {
                            "`; cars and phones reach each other without it"});
     return;
   }
-  context.json ? ShowJson(*cell, *overview, EndingJson(ending, now)) : Show(*cell, *overview);
+  context.json ? ShowJson(*cell, *overview, BrokersJson(brokers), EndingJson(ending, now))
+               : Show(*cell, *overview);
   context.exit_code = overview->ready ? 0 : 1;
 }
 
 }  // namespace
 
 void AddStatus(CLI::App& app, Context& context) {
-  CLI::App* status = app.add_subcommand(
-      "status",
-      "Is the bridge well, who is online, how old is what is known, which certificates end soon "
-      "(exit 0: ready)");
+  CLI::App* status = app.add_subcommand("status",
+                                        "Are bridge and brokers well, who is online, how old is "
+                                        "what is known, which certificates end soon "
+                                        "(exit 0: ready)");
   status->callback([&context] { Status(context); });
 }
 

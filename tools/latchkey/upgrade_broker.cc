@@ -51,11 +51,11 @@ struct MoveOptions {
 // One question to one broker, over a connection of its own: a move may take longer than an
 // administrator's certificate lives.
 Result<v1::Moving> Ask(const Folder& folder, const Cell& cell, const NamedBroker& broker,
-                       const v1::MoveClients& order) {
+                       const v1::MoveClients& order, Duration patience = kAskPatience) {
   Cell as = cell;
   as.host = broker.host;
   as.car_port = broker.car_port;
-  LK_TRY(const std::unique_ptr<Desk> desk, Desk::Open(folder, as, kAskPatience));
+  LK_TRY(const std::unique_ptr<Desk> desk, Desk::Open(folder, as, patience));
   v1::Control question;
   *question.mutable_move_clients() = order;
   Result<v1::ControlAnswer> answer = desk->Ask(std::move(question));
@@ -223,23 +223,45 @@ class Mover {
   size_t total_ = 0;
 };
 
+std::string ConfigurationOf(const Folder& folder, const NamedBroker& broker) {
+  return (BrokerFolder(folder, broker.name) / "mosquitto.conf").string();
+}
+
+ordered_json FilesJson(const Folder& folder, const NamedBroker& broker) {
+  return {{"broker", broker.name},
+          {"host", broker.host},
+          {"phone_port", broker.phone_port},
+          {"car_port", broker.car_port},
+          {"configuration", ConfigurationOf(folder, broker)}};
+}
+
+std::string FilesText(const NamedBroker& broker) {
+  return "broker " + broker.name + ": phones " + broker.host + ":" +
+         std::to_string(broker.phone_port) + ", cars " + broker.host + ":" +
+         std::to_string(broker.car_port);
+}
+
 void SayPrepared(const Context& context, const Folder& folder, const NamedBroker& broker) {
-  const std::string configuration =
-      (folder.root() / "brokers" / broker.name / "mosquitto.conf").string();
   if (context.json) {
-    Say(ordered_json{{"broker", broker.name},
-                     {"host", broker.host},
-                     {"phone_port", broker.phone_port},
-                     {"car_port", broker.car_port},
-                     {"configuration", configuration}}
-            .dump());
+    Say(FilesJson(folder, broker).dump());
     return;
   }
-  Say("broker " + broker.name + ": phones " + broker.host + ":" +
-      std::to_string(broker.phone_port) + ", cars " + broker.host + ":" +
-      std::to_string(broker.car_port));
-  Say("start it: mosquitto -c " + configuration);
+  Say(FilesText(broker));
+  Say("start it: mosquitto -c " + ConfigurationOf(folder, broker));
   Say("next: latchkey upgrade broker --to " + broker.name + " --rate 50");
+}
+
+void List(Context& context) {
+  const Folder folder(context.data);
+  const Result<Cell> cell = folder.LoadCell();
+  if (!cell) {
+    Complain(context, cell.error());
+    return;
+  }
+  for (const NamedBroker& broker : AllBrokers(*cell)) {
+    Say(context.json ? FilesJson(folder, broker).dump()
+                     : FilesText(broker) + ", configuration " + ConfigurationOf(folder, broker));
+  }
 }
 
 void Status(Context& context) {
@@ -249,14 +271,11 @@ void Status(Context& context) {
     Complain(context, cell.error());
     return;
   }
-  for (const NamedBroker& broker : AllBrokers(*cell)) {
-    const Result<v1::Moving> moving = Ask(folder, *cell, broker, Tell());
-    if (!moving) {
-      Complain(context, moving.error());
-    } else if (context.json) {
-      Say(MovingJson(broker, *moving).dump());
+  for (const BrokerWord& word : AskBrokers(folder, *cell, kAskPatience)) {
+    if (!word.moving) {
+      Complain(context, word.moving.error());
     } else {
-      Say(MovingText(broker, *moving));
+      Say(context.json ? BrokerJson(word).dump() : BrokerText(word));
     }
   }
 }
@@ -315,11 +334,35 @@ void AddFiles(CLI::App& broker, Context& context) {
     Report(context, ForgetBroker(Folder(context.data), *name),
            *name + " is none of the cell's brokers any more: stop it");
   });
+  CLI::App* list = broker.add_subcommand(
+      "list", "The cell's brokers, the first one first, and where their files are");
+  list->callback([&context] { List(context); });
   CLI::App* status = broker.add_subcommand("status", "Who is where");
   status->callback([&context] { Status(context); });
 }
 
 }  // namespace
+
+std::vector<BrokerWord> AskBrokers(const Folder& folder, const Cell& cell, Duration patience) {
+  std::vector<BrokerWord> words;
+  for (const NamedBroker& broker : AllBrokers(cell)) {
+    words.push_back({broker, Ask(folder, cell, broker, Tell(), patience)});
+  }
+  return words;
+}
+
+std::string BrokerText(const BrokerWord& word) {
+  return word.moving ? MovingText(word.broker, *word.moving) : word.moving.error().text;
+}
+
+ordered_json BrokerJson(const BrokerWord& word) {
+  if (word.moving) {
+    return MovingJson(word.broker, *word.moving);
+  }
+  return {{"broker", word.broker.name},
+          {"address", word.broker.host + ":" + std::to_string(word.broker.car_port)},
+          {"error", word.moving.error().text}};
+}
 
 void AddUpgradeBroker(CLI::App& app, Context& context) {
   CLI::App* broker = app.get_subcommand("upgrade")->add_subcommand(

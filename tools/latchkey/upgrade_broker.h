@@ -1,10 +1,14 @@
-// The files of a second broker: made, taken as the cell's first, forgotten.
+// The brokers of a cell: what each says of itself, and the files of a second one: made, taken as
+// the cell's first, forgotten.
 #pragma once
 
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
+#include "latchkey/v1/control.pb.h"
 #include "proto/result.h"
 #include "proto/time.h"
 #include "tools/latchkey/folder.h"
@@ -33,6 +37,19 @@ Result<NamedBroker> FindBroker(const Cell& cell, const std::string& text);
 
 // The first one, then the others.
 std::vector<NamedBroker> AllBrokers(const Cell& cell);
+
+// What one of them says of itself.
+struct BrokerWord {
+  NamedBroker broker;
+  Result<v1::Moving> moving;
+};
+
+// Every broker of the cell, asked one after the other, each for at most `patience`.
+std::vector<BrokerWord> AskBrokers(const Folder& folder, const Cell& cell, Duration patience);
+// "main (127.0.0.1:8884): 3 cars and phones; joined with b2", or why it says nothing.
+std::string BrokerText(const BrokerWord& word);
+// {"broker", "address", "clients", ...} or {"broker", "address", "error"}.
+nlohmann::ordered_json BrokerJson(const BrokerWord& word);
 
 // brokers/{name}: a configuration that joins it with the cell's first broker, a certificate for
 // that, and a copy of the first one's rings; and its entry in cell.json. Again: writes the

@@ -36,7 +36,8 @@ bool ValidName(const std::string& name) {
 std::string JoinLines(const Folder& folder, const std::string& name, const NamedBroker& with) {
   const fs::path own = BrokerFolder(folder, name);
   std::ostringstream out;
-  out << "\n# Joined with broker " << with.name << " of the same cell, while one hands over to the "
+  out << "\n"
+      << kJoinedMark << with.name << " of the same cell, while one hands over to the "
       << "other.\n"
       << "connection " << with.name << "\n"
       << "address " << with.host << ":" << with.car_port << "\n"

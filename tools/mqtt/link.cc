@@ -358,50 +358,48 @@ void Inbox::Wake() {
 }
 
 struct Link::Impl {
-  LinkOptions options;
   std::shared_ptr<Inbox::Impl> queue;
   std::shared_ptr<Session> session;
-  MQTTAsync client = nullptr;
 };
 
 Link::Link(size_t index, LinkOptions options, Inbox& inbox) : impl_(std::make_shared<Impl>()) {
-  impl_->options = std::move(options);
   impl_->queue = inbox.impl_;
-  impl_->session = std::make_shared<Session>(inbox.impl_->queue, index, impl_->options);
+  impl_->session = std::make_shared<Session>(inbox.impl_->queue, index, std::move(options));
   inbox.impl_->sessions.push_back(impl_->session);
-  const std::string uri =
-      "ssl://" + impl_->options.host + ":" + std::to_string(impl_->options.port);
+  Session& session = *impl_->session;
+  const bool v5 = session.options.mqtt_version == 5;
+  const std::string uri = "ssl://" + session.brokers.current().ToText();
   MQTTAsync_createOptions create = MQTTAsync_createOptions_initializer;
-  create.MQTTVersion = impl_->options.mqtt_version == 5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1;
+  create.MQTTVersion = v5 ? MQTTVERSION_5 : MQTTVERSION_3_1_1;
   const int made =
-      MQTTAsync_createWithOptions(&impl_->client, uri.c_str(), impl_->options.client_id.c_str(),
+      MQTTAsync_createWithOptions(&session.client, uri.c_str(), session.options.client_id.c_str(),
                                   MQTTCLIENT_PERSISTENCE_NONE, nullptr, &create);
   if (made != MQTTASYNC_SUCCESS) {
-    impl_->client = nullptr;  // Connect says so
+    session.client = nullptr;  // Connect says so
     return;
   }
-  impl_->session->client = impl_->client;
-  MQTTAsync_setCallbacks(impl_->client, impl_->session.get(), OnLost, OnMessage, nullptr);
-  if (impl_->options.mqtt_version == 5) {
-    MQTTAsync_setDisconnected(impl_->client, impl_->session.get(), OnServerDisconnect);
+  MQTTAsync_setCallbacks(session.client, &session, OnLost, OnMessage, nullptr);
+  if (v5) {
+    MQTTAsync_setDisconnected(session.client, &session, OnServerDisconnect);
   }
 }
 
+// A connection that is still being made ends with the client, under paho's lock.
 Link::~Link() {
-  if (impl_->client == nullptr) {
-    return;
-  }
+  Session& session = *impl_->session;
   Disconnect();
-  {
-    Session& session = *impl_->session;
-    std::unique_lock lock(session.mutex);
-    session.closed.wait_for(lock, kDisconnectWait, [&session] { return session.disconnected; });
-  }
-  MQTTAsync_destroy(&impl_->client);
+  std::unique_lock lock(session.mutex);
+  session.closed.wait_for(lock, kDisconnectWait, [&session] { return session.disconnected; });
+  lock.unlock();
+  MQTTAsync_destroy(&session.client);
 }
 
+// Who is told of an end may be here before paho is done with the callback that told it; what it
+// does after that would fall on the new connection, which it would call failed and yet make. So
+// paho is asked something first, for which it takes the lock that it holds until it is done.
 void Link::Connect() {
   Session& session = *impl_->session;
+  static_cast<void>(MQTTAsync_isConnected(session.client));  // which may be none
   {
     const std::scoped_lock lock(session.mutex);
     if (session.connecting || session.connected) {
@@ -419,7 +417,7 @@ void Link::Connect() {
 }
 
 void Link::Subscribe(const std::vector<std::string>& filters, int qos) {
-  if (filters.empty() || impl_->client == nullptr) {
+  if (filters.empty() || impl_->session->client == nullptr) {
     return;
   }
   std::vector<char*> names;
@@ -430,14 +428,14 @@ void Link::Subscribe(const std::vector<std::string>& filters, int qos) {
   MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
   Request* const request = impl_->session->Add("", filters.size(), 0);
   response.context = request;
-  if (impl_->options.mqtt_version == 5) {
+  if (impl_->session->options.mqtt_version == 5) {
     response.onSuccess5 = OnSubscribed;
     response.onFailure5 = OnSubscribeFailure;
   } else {
     response.onSuccess = OnSubscribed;
     response.onFailure = OnSubscribeFailure;
   }
-  const int sent = MQTTAsync_subscribeMany(impl_->client, static_cast<int>(names.size()),
+  const int sent = MQTTAsync_subscribeMany(impl_->session->client, static_cast<int>(names.size()),
                                            names.data(), qoss.data(), &response);
   if (sent != MQTTASYNC_SUCCESS) {
     impl_->session->Take(request);  // not connected: kDisconnected says it
@@ -456,7 +454,7 @@ Result<void> Link::Send(const Publish& publish, uint64_t tag) {
   message.payloadlen = static_cast<int>(publish.payload.size());
   message.qos = publish.qos;
   message.retained = publish.retain == Retain::kYes ? 1 : 0;
-  const bool v5 = impl_->options.mqtt_version == 5;
+  const bool v5 = impl_->session->options.mqtt_version == 5;
   if (v5 && publish.expiry_s != 0) {
     MQTTProperty expiry{};
     expiry.identifier = MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL;
@@ -473,7 +471,8 @@ Result<void> Link::Send(const Publish& publish, uint64_t tag) {
     response.onSuccess = OnPublished;
     response.onFailure = OnPublishFailure;
   }
-  const int sent = MQTTAsync_sendMessage(impl_->client, publish.topic.c_str(), &message, &response);
+  const int sent =
+      MQTTAsync_sendMessage(impl_->session->client, publish.topic.c_str(), &message, &response);
   MQTTProperties_free(&message.properties);
   if (sent != MQTTASYNC_SUCCESS) {
     impl_->session->Take(request);

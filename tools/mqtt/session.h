@@ -99,7 +99,7 @@ struct Session {
   std::string password;  // for the connection that is wanted
   std::mutex mutex;
   std::condition_variable closed;
-  MQTTAsync client = nullptr;  // as Link::Impl has it
+  MQTTAsync client = nullptr;  // set before the first callback, and by the loop's thread only
   bool pending = false;        // paho makes a connection, which nothing can stop
   bool connecting = false;     // and it is wanted
   bool connected = false;

@@ -328,6 +328,7 @@ void Bridge::Restored(Held held, const Now& now, Effects& out) {
   if (held == Held::kEnd) {
     impl_->outbox.EndUnknown(now, out);
   }
+  impl_->outbox.Settle(now, out);
 }
 
 void Bridge::Step(const Input& input, const Now& now, Effects& out) {

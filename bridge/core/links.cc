@@ -126,7 +126,7 @@ bool Links::Reachable(const CarRef& ref) const {
 Duration Links::AwayFor(const CarRef& ref, Instant now) const {
   const auto car = cars_.find(ref);
   if (car == cars_.end() || car->second.online || car->second.seen != broker_session_ ||
-      broker_session_ == 0) {
+      broker_session_ == 0 || newest_started_at_ms_.size() > 1) {
     return Duration(0);
   }
   return now - car->second.changed_at;

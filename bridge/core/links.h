@@ -62,7 +62,9 @@ class Links {
   bool Reachable(const CarRef& ref) const;
 
   // How long the car has surely been away: the broker says so in this session with it, and the
-  // bridge has watched it that long. 0: online, or not known.
+  // bridge has watched it that long. 0: online, or not known. Never known where two brokers have
+  // spoken: while they do not hear each other the car may be at the other one, for which this one
+  // keeps what phones send.
   Duration AwayFor(const CarRef& ref, Instant now) const;
 
   // Which of its MQTT sessions a car is in, or was in last: another number for each, since start.

@@ -49,6 +49,37 @@ TEST_CASE("links: a broker start in the future does not make every later broker 
   CHECK(s.Said() == "write presence offline");
 }
 
+// The other broker may have the car, and gets what phones sent to this one as soon as the two hear
+// each other again.
+TEST_CASE("links: with two brokers a car that is away may have got what is held for it") {
+  Story s;
+  s.CarLeaves();
+  v1::Presence there;
+  REQUIRE(there.ParseFromString(PresenceBytes(true, s.wall, 1, s.broker_started_at)));
+  there.set_broker("b2");
+  std::string maybe = " maybe";
+  SUBCASE("one broker: what is superseded was surely not done") {
+    maybe = "";
+  }
+  SUBCASE("the other has said so of another car") {
+    s.Arrives(PresenceTopic(RefOf("another")), there.SerializeAsString(), Retain::kNo);
+  }
+  SUBCASE("the car has left the other") {
+    s.Arrives(PresenceTopic(s.ref), there.SerializeAsString(), Retain::kNo);
+    there.set_online(false);
+    s.Arrives(PresenceTopic(s.ref), there.SerializeAsString(), Retain::kNo);
+  }
+  s.Passes(1h);
+  s.Sends("k1", "c1", "lock", 10min);
+  s.Passes(1min);
+  s.Said();
+  s.Sends("k2", "c2", "unlock", 60s);
+  CHECK(s.Said() ==
+        "write c2 HELD durable | receipt k2 c2 HELD | write c1 SUPERSEDED durable | receipt k1 c1 "
+        "SUPERSEDED" +
+            maybe);
+}
+
 TEST_CASE("links: what is no presence is refused") {
   Story s;
   s.Arrives(PresenceTopic(s.ref), "\xff\xff", Retain::kYes);

@@ -25,7 +25,7 @@
 //   car's own word before the bridge says EXPIRED, and every outcome the bridge then gives says
 //   that it may have acted. It counts as sent unless the bridge has seen the car away ever since
 //   before the command was issued: published here, live, resent while online, gone whole by SMS
-//   (waker.h), broker or bridge restarted.
+//   (waker.h), broker or bridge restarted, two brokers (links.h).
 // - The bridge sends a command once in each MQTT session of the car, deliver_after its presence at
 //   the earliest, and again in the same session only when the car is silent. After BrokerUp it
 //   sends nothing to a car before the broker has shown it, which tells the session. A bridge that

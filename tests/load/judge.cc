@@ -54,9 +54,10 @@ class Judgement {
 
   // All words there are about it, for a complaint.
   static std::string Story(const Record& record) {
-    std::string text =
-        " car=" + std::to_string(record.car) + " issued=" + std::to_string(record.issued_at.ms) +
-        " expires=" + std::to_string(record.expires_at.ms) + (record.held ? " held" : "");
+    std::string text = " car=" + std::to_string(record.car) +
+                       " issued=" + std::to_string(record.issued_at.ms) +
+                       " expires=" + std::to_string(record.expires_at.ms) +
+                       (record.asleep ? " asleep" : "") + (record.held ? " held" : "");
     for (const Outcome& word : record.words) {
       text += " [" + std::string(ToText(word.state)) + " " +
               std::string(FactsOf(word.reason).word) +

@@ -20,7 +20,8 @@ constexpr int kRoomMb = 1;     // too little for the migration
 constexpr int kLeftMb = 200;
 constexpr milliseconds kNotice{45000};
 constexpr milliseconds kSweepPatience{600000};
-constexpr int kTriesMax = 8;
+constexpr int kBeginsMs = 60;
+constexpr int kTriesMax = 20;
 
 class DiskAct {
  public:
@@ -66,12 +67,15 @@ class DiskAct {
            "nothing is held although there is room again");
   }
 
-  // False: it never stood in the midst of it.
+  // False: it never stood in the midst of it. It is paused while the disk is filled, which takes
+  // longer than all of it.
   bool StopMidway() {
     for (int i = 0; i < kTriesMax; ++i) {
       orders_.Give("start");
-      live_.Wait(live_.world().Between(10, 300));
+      live_.Wait(live_.world().Between(0, kBeginsMs));
+      orders_.Post("pause");
       live_.world().FillDisk(kLeftMb);
+      orders_.Post("resume");
       Standing standing;
       const bool waits = Eventually(
           [&] {

@@ -63,6 +63,9 @@ TEST_CASE("metrics: what the broker refused and how it stands is on the page") {
           "latchkey_certificate_expiry_seconds{holder=\"fleet_ca\",fleet=\"demo\"} 2000000000.5"));
   CHECK(Has(page, "latchkey_blocks_standing 3"));
   CHECK(Has(page, "latchkey_blocks_agreed 0"));
+  CHECK(Has(page, "latchkey_retained_complete 0"));
+  status.gauges.broker_has_all = true;
+  CHECK(Has(MetricsText(status), "latchkey_retained_complete 1"));
 }
 
 TEST_CASE("metrics: cars by freshness and wrong clocks are on the page") {

@@ -265,8 +265,9 @@ void World::FillDisk(int mb) {
   const uint64_t free = uint64_t{facts.f_bavail} * facts.f_frsize;
   const uint64_t wanted = static_cast<uint64_t>(mb) * kMb;
   const int file = ::open((store() / "filler").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  const bool filled = file >= 0 && free > wanted &&
-                      ::posix_fallocate(file, 0, static_cast<off_t>(free - wanted)) == 0;
+  const bool filled =
+      file >= 0 && free > wanted &&
+      ::posix_fallocate(file, ::lseek(file, 0, SEEK_END), static_cast<off_t>(free - wanted)) == 0;
   ::close(file);
   Expect(filled, "cannot fill the disk");
 }

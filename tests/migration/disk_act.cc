@@ -17,6 +17,7 @@ using testing::Eventually;
 constexpr int kDiskMb = 4000;  // of memory, as far as it is used
 constexpr int kStoreMb = 256;  // the store does not write below
 constexpr int kRoomMb = 1;     // too little for the migration
+constexpr int kNearlyMb = 40;  // enough for it
 constexpr int kLeftMb = 200;
 constexpr milliseconds kNotice{45000};
 constexpr milliseconds kSweepPatience{600000};
@@ -67,15 +68,16 @@ class DiskAct {
            "nothing is held although there is room again");
   }
 
-  // False: it never stood in the midst of it. It is paused while the disk is filled, which takes
-  // longer than all of it.
+  // False: it never stood in the midst of it. It is paused while most of the disk is filled, which
+  // takes longer than all of it; the order to go on is written, so it comes before the rest.
   bool StopMidway() {
     for (int i = 0; i < kTriesMax; ++i) {
       orders_.Give("start");
       live_.Wait(live_.world().Between(0, kBeginsMs));
       orders_.Post("pause");
-      live_.world().FillDisk(kLeftMb);
+      live_.world().FillDisk(kStoreMb + kNearlyMb);
       orders_.Post("resume");
+      live_.world().FillDisk(kLeftMb);
       Standing standing;
       const bool waits = Eventually(
           [&] {
@@ -88,6 +90,7 @@ class DiskAct {
         return true;
       }
       live_.world().EmptyDisk();
+      orders_.Post("resume");
       orders_.Await("filled", kSweepPatience);
       orders_.Give("rollback");
     }

@@ -99,12 +99,12 @@ Duration Mqtt::Impl::WaitFor() const {
 
 void Mqtt::Impl::Do(Task task) {
   if (auto* publish = std::get_if<Publish>(&task)) {
-    if (state == State::kUp || state == State::kSubscribing) {
-      outgoing.push_back(std::move(*publish));
+    if (state != State::kDown && state != State::kConnecting) {
+      outgoing.push_back(std::move(*publish));  // of kClosing: see Down
     } else if (quit) {
       unsaid.push_back(std::move(*publish));
     } else {
-      ++dropped;  // the core says it again when the broker is back, or the phone asks again
+      Owe(std::move(*publish));
     }
   } else if (std::holds_alternative<Connected>(task)) {
     if (state == State::kConnecting) {
@@ -114,6 +114,9 @@ void Mqtt::Impl::Do(Task task) {
     if (state == State::kSubscribing) {
       state = State::kUp;
       back_off.Reset();
+      outgoing.insert(outgoing.begin(), std::make_move_iterator(owed.begin()),
+                      std::make_move_iterator(owed.end()));
+      owed.clear();
       Say(LogEvent::Level::kInfo, "mqtt_connected",
           {{"host", options.host}, {"port", std::to_string(options.port)}});
     }
@@ -224,13 +227,15 @@ void Mqtt::Impl::Down(const std::string& why) {
   if (state == State::kDown) {
     return;
   }
-  if (quit) {
-    unsaid.insert(unsaid.end(), std::make_move_iterator(outgoing.begin()),
-                  std::make_move_iterator(outgoing.end()));
-  } else {
-    dropped += outgoing.size();
+  for (std::deque<Publish>* words : {&owed, &outgoing}) {
+    for (Publish& publish : std::exchange(*words, {})) {
+      if (quit) {
+        unsaid.push_back(std::move(publish));
+      } else {
+        Owe(std::move(publish));
+      }
+    }
   }
-  outgoing.clear();
   waiting = 0;
   state = State::kDown;
   since = SystemNow().mono;
@@ -240,6 +245,18 @@ void Mqtt::Impl::Down(const std::string& why) {
         {{"why", why},
          {"again_in_ms", std::to_string((connect_at - since).count())},
          {"words_dropped", std::to_string(dropped.exchange(0))}});
+  }
+}
+
+// The connection is not there, and the core did not know when it said this. A receipt is said when
+// there is one again, as somebody may have asked for the last time; the rest is dropped: state and
+// rings the core says again to a broker that lacks them, commands when it has been shown the car.
+void Mqtt::Impl::Owe(Publish publish) {
+  const std::optional<Topic> topic = ParseTopic(publish.topic);
+  if (topic && topic->kind == TopicKind::kReceipt && owed.size() < kOwedMax) {
+    owed.push_back(std::move(publish));
+  } else {
+    ++dropped;
   }
 }
 

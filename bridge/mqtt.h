@@ -7,6 +7,9 @@
 // acknowledged and not committed when the bridge is killed was not said HELD: the phone, which has
 // no receipt, sends it again.
 //
+// A receipt that is to be said between two connections is said on the next; other words then are
+// dropped, as the core says them again itself.
+//
 // What the plugins say (changed blocks, and answers on the control topic, which need no
 // subscription) goes into the intake as it came; their figures go to the figure board.
 #pragma once

@@ -23,7 +23,8 @@ namespace latchkey::bridge {
 
 inline constexpr size_t kInFlightMax = 500;
 inline constexpr size_t kOutgoingMax = 200000;
-inline constexpr int kFirstError = 0x80;  // MQTT 5.0 section 2.4
+inline constexpr size_t kOwedMax = 50000;  // receipts of about 200 bytes
+inline constexpr int kFirstError = 0x80;   // MQTT 5.0 section 2.4
 inline constexpr std::array<const char*, 6> kFilters = {
     "lk/1/+/+/state/+",   "lk/1/+/+/presence",  "lk/1/+/+/keyring",
     "lk/1/+/+/command/+", "lk/1/+/+/receipt/+", "$SYS/broker/latchkey/#"};
@@ -63,6 +64,7 @@ struct Mqtt::Impl {
   void Subscribe();
   void Close();
   void Down(const std::string& why);
+  void Owe(Publish publish);
   void Flush();
   bool SendNow(const Publish& publish);
 
@@ -92,6 +94,7 @@ struct Mqtt::Impl {
   Instant connect_at;
   BackOff back_off{static_cast<uint32_t>(SystemNow().wall.ms)};
   std::deque<Publish> outgoing;
+  std::deque<Publish> owed;  // for the next connection
   size_t in_flight = 0;
   bool quit = false;
   bool leaving = false;         // as soon as what is on its way has its answer

@@ -1,0 +1,104 @@
+// The bridge's door to paho, against the real broker: what it is told to say while it is between
+// two connections, which nobody has told it yet.
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include "bridge/mqtt.h"
+#include "proto/receipt.h"
+#include "proto/topic.h"
+#include "tests/support/cell.h"
+
+namespace latchkey::testing {
+
+namespace {
+
+using std::chrono::seconds;
+
+constexpr int kReceipts = 300;
+constexpr Duration kWordsPatience = seconds(20);
+
+bridge::MqttOptions OptionsOf(const Cell& cell) {
+  bridge::MqttOptions options;
+  options.host = "127.0.0.1";
+  options.port = cell.car_port();
+  options.client_id = "bridge/main";
+  options.ca_file = (cell.path() / "ca" / "cell.pem").string();
+  options.certificate_file = (cell.path() / "bridge" / "bridge.pem").string();
+  options.private_key_file = (cell.path() / "bridge" / "bridge.key").string();
+  return options;
+}
+
+// True: `Wanted` came out of the intake.
+template <class Wanted>
+bool Came(bridge::Intake& intake) {
+  const auto until = std::chrono::steady_clock::now() + kWordsPatience;
+  while (std::chrono::steady_clock::now() < until) {
+    for (const bridge::Input& input : intake.Drain(1000, seconds(1))) {
+      if (std::holds_alternative<Wanted>(input)) {
+        return true;
+      }
+    }
+    intake.Finish();
+  }
+  return false;
+}
+
+Publish ReceiptOf(const CarRef& ref, const KeyId& lane, int number) {
+  const CommandId id = CommandId::Make(UnixMs(), std::to_string(1'000'000'000 + number));
+  const Outcome outcome = MakeOutcome(ref, id, v1::RECEIPT_STATE_HELD, v1::REASON_UNSPECIFIED,
+                                      Timestamp{UnixMs()}, v1::RECEIPT_SOURCE_BRIDGE);
+  return {ReceiptTopic(ref, lane), SealBridgeReceipt(outcome), 1, Retain::kNo, 0};
+}
+
+}  // namespace
+
+TEST_CASE(
+    "the bridge's link says every receipt once, in order, also those of between two connections") {
+  Cell cell;
+  cell.StartBroker();
+  RawClient other(cell.WithCertificate(BridgeIdentity{"other"}, cell.CellCa(), "bridge/other"));
+  REQUIRE(other.Connect() == 0);
+  const CarRef ref{FleetId::Parse("demo").value(), CarId::Parse("car-1").value()};
+  const KeyId lane = PrivateKey::Generate().Public().Id();
+  REQUIRE(other.Subscribe(ReceiptTopic(ref, lane)) == 1);
+
+  bridge::Intake intake(10000);
+  bridge::FigureBoard figures;
+  bridge::Mqtt mqtt(OptionsOf(cell), intake, figures, [](const bridge::LogEvent&) {});
+  REQUIRE(mqtt.Start().has_value());
+  REQUIRE(Came<bridge::BrokerUp>(intake));
+
+  std::vector<std::string> said;
+  for (int i = 0; i < kReceipts; ++i) {
+    if (i == kReceipts / 3) {
+      mqtt.Reconnect();
+    }
+    if (i == 2 * kReceipts / 3) {
+      REQUIRE(Came<bridge::BrokerDown>(intake));
+    }
+    const Publish receipt = ReceiptOf(ref, lane, i);
+    said.push_back(receipt.payload);
+    mqtt.Send(receipt);
+  }
+  std::vector<std::string> heard;
+  while (heard.size() < said.size()) {
+    const std::optional<Publish> next = other.Next(kWordsPatience);
+    if (!next) {
+      break;
+    }
+    if (std::find(heard.begin(), heard.end(), next->payload) == heard.end()) {
+      heard.push_back(next->payload);  // what the broker had not confirmed may come once more
+    }
+  }
+  CHECK(heard.size() == said.size());
+  CHECK(heard == said);
+  mqtt.Stop();
+}
+
+}  // namespace latchkey::testing

@@ -281,9 +281,10 @@ std::string MetricsText(const Status& status) {
             status.gauges.blocks_agreed ? 1 : 0);
   out.Gauge("latchkey_mqtt_connected", "1 while the broker is connected and subscribed.",
             status.broker_connected ? 1 : 0);
-  out.Gauge("latchkey_retained_complete",
-            "1 while the broker retains all state and rings that are held, as far as is known.",
-            status.gauges.broker_has_all ? 1 : 0);
+  out.Gauge(
+      "latchkey_retained_complete",
+      "1 when all that the broker lacked has been said; latchkey_words_waiting: is on its way.",
+      status.gauges.broker_has_all ? 1 : 0);
   out.Gauge("latchkey_cars", "Cars known.", static_cast<double>(status.gauges.cars));
   out.Gauge("latchkey_cars_online", "Cars online.", static_cast<double>(status.gauges.cars_online));
   out.Gauge("latchkey_cars_awaited",

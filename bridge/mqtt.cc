@@ -100,7 +100,7 @@ Duration Mqtt::Impl::WaitFor() const {
 void Mqtt::Impl::Do(Task task) {
   if (auto* publish = std::get_if<Publish>(&task)) {
     if (state != State::kDown && state != State::kConnecting) {
-      outgoing.push_back(std::move(*publish));  // of kClosing: see Down
+      Queue(std::move(*publish));  // of kClosing: see Down
     } else if (quit) {
       unsaid.push_back(std::move(*publish));
     } else {
@@ -227,7 +227,7 @@ void Mqtt::Impl::Down(const std::string& why) {
   if (state == State::kDown) {
     return;
   }
-  for (std::deque<Publish>* words : {&owed, &outgoing}) {
+  for (std::deque<Publish>* words : {&owed, &outgoing, &outgoing_retained}) {
     for (Publish& publish : std::exchange(*words, {})) {
       if (quit) {
         unsaid.push_back(std::move(publish));
@@ -248,6 +248,10 @@ void Mqtt::Impl::Down(const std::string& why) {
   }
 }
 
+void Mqtt::Impl::Queue(Publish publish) {
+  (publish.retain == Retain::kYes ? outgoing_retained : outgoing).push_back(std::move(publish));
+}
+
 // The connection is not there, and the core did not know when it said this. A receipt is said when
 // there is one again, as somebody may have asked for the last time; the rest is dropped: state and
 // rings the core says again to a broker that lacks them, commands when it has been shown the car.
@@ -261,11 +265,13 @@ void Mqtt::Impl::Owe(Publish publish) {
 }
 
 void Mqtt::Impl::Flush() {
-  while (state == State::kUp && !leaving && !outgoing.empty() && in_flight < in_flight_max &&
-         SendNow(outgoing.front())) {
-    outgoing.pop_front();
+  for (std::deque<Publish>* words : {&outgoing, &outgoing_retained}) {
+    while (state == State::kUp && !leaving && !words->empty() && in_flight < in_flight_max &&
+           SendNow(words->front())) {
+      words->pop_front();
+    }
   }
-  waiting = outgoing.size();
+  waiting = outgoing.size() + outgoing_retained.size();
 }
 
 bool Mqtt::Impl::SendNow(const Publish& publish) {
@@ -310,7 +316,9 @@ Result<void> Mqtt::Start() {
                 "paho cannot make a client for " + uri + " (" + std::to_string(rc) + ")");
   }
   impl_->begun = SystemNow().mono;
-  impl_->outgoing.assign(impl_->options.words.begin(), impl_->options.words.end());
+  for (const Publish& word : impl_->options.words) {
+    impl_->Queue(word);
+  }
   MQTTAsync_setCallbacks(impl_->client, impl_.get(), OnLost, OnMessage, nullptr);
   MQTTAsync_setDisconnected(impl_->client, impl_.get(), OnServerDisconnect);
   impl_->thread = std::thread([impl = impl_.get()] { impl->Run(); });

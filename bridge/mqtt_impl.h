@@ -64,6 +64,7 @@ struct Mqtt::Impl {
   void Subscribe();
   void Close();
   void Down(const std::string& why);
+  void Queue(Publish publish);
   void Owe(Publish publish);
   void Flush();
   bool SendNow(const Publish& publish);
@@ -93,8 +94,9 @@ struct Mqtt::Impl {
   Instant since;  // of the state
   Instant connect_at;
   BackOff back_off{static_cast<uint32_t>(SystemNow().wall.ms)};
-  std::deque<Publish> outgoing;
-  std::deque<Publish> owed;  // for the next connection
+  std::deque<Publish> outgoing;           // receipts, commands, questions to the plugins
+  std::deque<Publish> outgoing_retained;  // state and rings: behind those, as there can be many
+  std::deque<Publish> owed;               // for the next connection
   size_t in_flight = 0;
   bool quit = false;
   bool leaving = false;         // as soon as what is on its way has its answer

@@ -23,6 +23,8 @@ constexpr Duration kCloseWait = std::chrono::seconds(15);
 constexpr Duration kIdle = std::chrono::seconds(1);
 // Paho looks once a second whether what was on its way at a disconnect has its answer by now.
 constexpr Duration kAnswersWait = std::chrono::milliseconds(300);
+// The core takes 2 s without a retained message for the end of them.
+constexpr Duration kShownPause = std::chrono::milliseconds(50);
 constexpr size_t kTasksPerRound = 1000;
 constexpr int kKeepAliveSeconds = 20;
 constexpr int kConnectTimeoutSeconds = 10;
@@ -31,6 +33,14 @@ constexpr uint16_t kReceiveMaximum = 100;
 constexpr unsigned char kNewOnly = 1;  // section 3.8.3.1: not for a subscription that is there
 
 }  // namespace
+
+std::vector<std::string> ShownFilters() {
+  std::vector<std::string> filters = {"lk/1/+/+/presence", "lk/1/+/+/keyring"};
+  for (const Group group : kGroups) {
+    filters.push_back("lk/1/+/+/state/" + std::string(ToText(group)));
+  }
+  return filters;
+}
 
 void Mqtt::Impl::Ended(const std::string& why) {
   intake.PutAlways(BrokerDown{});
@@ -49,6 +59,9 @@ void Mqtt::Impl::Arrived(const char* topic, int topic_length, const MQTTAsync_me
   publish.retain = message.retained != 0 ? Retain::kYes : Retain::kNo;
   if (figures.Take(publish)) {
     return;
+  }
+  if (publish.retain == Retain::kYes) {
+    retained_at_ms = SystemNow().mono.ms;
   }
   const std::optional<Topic> parsed = ParseTopic(publish.topic);
   const std::optional<uint64_t> ticket = intake.Put(Message{std::move(publish)}, kStoreWait);
@@ -83,6 +96,7 @@ void Mqtt::Impl::Run() {
       intake.PutAlways(BrokerDown{});
       Down("closed without an answer");
     }
+    ShowNext(now);
     Flush();
   }
 }
@@ -90,6 +104,9 @@ void Mqtt::Impl::Run() {
 Duration Mqtt::Impl::WaitFor() const {
   if (state == State::kClosing || leaving) {
     return std::chrono::milliseconds(50);
+  }
+  if (state == State::kUp && shown < kShownParts) {
+    return kShownPause / 2;
   }
   if (state == State::kDown) {
     return std::clamp(connect_at - SystemNow().mono, Duration(0), kIdle);
@@ -117,9 +134,14 @@ void Mqtt::Impl::Do(Task task) {
       outgoing.insert(outgoing.begin(), std::make_move_iterator(owed.begin()),
                       std::make_move_iterator(owed.end()));
       owed.clear();
+      asked_at = SystemNow().mono;
       Say(LogEvent::Level::kInfo, "mqtt_connected",
           {{"host", options.host}, {"port", std::to_string(options.port)}});
     }
+  } else if (std::holds_alternative<Shows>(task)) {
+    shown += asking ? 1 : 0;
+    asking = false;
+    asked_at = SystemNow().mono;
   } else if (std::holds_alternative<Sent>(task)) {
     in_flight -= in_flight > 0 ? 1 : 0;
   } else if (const auto* lost = std::get_if<Lost>(&task)) {
@@ -182,29 +204,66 @@ void Mqtt::Impl::Connect() {
 }
 
 // Every time, also into a session that is still there: the broker then shows what it retains, but
-// for a session that was kept.
+// for a session that was kept. That can be millions, and what is new waits behind them: so they are
+// asked for part by part.
 void Mqtt::Impl::Subscribe() {
-  std::array<char*, kFilters.size()> filters{};
-  std::array<int, kFilters.size()> qos{};
-  std::array<MQTTSubscribe_options, kFilters.size()> wishes{};
-  for (size_t i = 0; i < kFilters.size(); ++i) {
-    filters.at(i) = const_cast<char*>(kFilters.at(i));
-    qos.at(i) = 1;
-    wishes.at(i) = MQTTSubscribe_options_initializer;
-    wishes.at(i).noLocal = i > 0 ? 1 : 0;  // its own words of state it hears: core/last_known.h
-    wishes.at(i).retainHandling = kept && i + 1 < kFilters.size() ? kNewOnly : 0;  // figures: all
+  state = State::kSubscribing;
+  since = SystemNow().mono;
+  in_flight = 0;
+  shown = 0;
+  asking = false;
+  std::vector<std::string> filters(kFilters.begin(), kFilters.end());
+  if (kept) {
+    const std::vector<std::string> rest = ShownFilters();
+    filters.insert(filters.end(), rest.begin(), rest.end());
+    shown = rest.size();
+  }
+  MQTTAsync_responseOptions ignored = MQTTAsync_responseOptions_initializer;
+  if (MQTTAsync_unsubscribe(client, kFormerFilter, &ignored) != MQTTASYNC_SUCCESS ||
+      !AskFor(filters, OnSubscribed)) {
+    Close();
+  }
+}
+
+bool Mqtt::Impl::AskFor(const std::vector<std::string>& wanted, MQTTAsync_onSuccess5* answered) {
+  std::vector<char*> filters;
+  std::vector<int> qos(wanted.size(), 1);
+  std::vector<MQTTSubscribe_options> wishes(wanted.size(), MQTTSubscribe_options_initializer);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    filters.push_back(const_cast<char*>(wanted[i].c_str()));
+    const bool figures_too = wanted[i] == kFiguresFilter;  // all, always
+    // Its own words of state it hears: core/last_known.h.
+    wishes[i].noLocal = wanted[i].find("/state/") == std::string::npos ? 1 : 0;
+    wishes[i].retainHandling = kept && !figures_too ? kNewOnly : 0;
   }
   MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
-  response.onSuccess5 = OnSubscribed;
+  response.onSuccess5 = answered;
   response.onFailure5 = OnSubscribeFailure;
   response.context = this;
   response.subscribeOptionsCount = static_cast<int>(wishes.size());
   response.subscribeOptionsList = wishes.data();
-  state = State::kSubscribing;
-  since = SystemNow().mono;
-  in_flight = 0;
-  if (MQTTAsync_subscribeMany(client, static_cast<int>(filters.size()), filters.data(), qos.data(),
-                              &response) != MQTTASYNC_SUCCESS) {
+  return MQTTAsync_subscribeMany(client, static_cast<int>(filters.size()), filters.data(),
+                                 qos.data(), &response) == MQTTASYNC_SUCCESS;
+}
+
+// Asks for the next part when nothing of the last one has come for a moment.
+void Mqtt::Impl::ShowNext(Instant now) {
+  static const std::vector<std::string> parts = ShownFilters();
+  if (state != State::kUp || leaving || shown == kShownParts) {
+    return;
+  }
+  if (asking) {
+    if (now - asked_at > kAnswerWait) {
+      Close();
+    }
+    return;
+  }
+  if (now - std::max(asked_at, Instant{retained_at_ms}) < kShownPause) {
+    return;
+  }
+  asking = true;
+  asked_at = now;
+  if (!AskFor({parts.at(shown)}, OnShows)) {
     Close();
   }
 }

@@ -1,6 +1,7 @@
 // What paho calls, on threads of its own: see mqtt_impl.h.
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include "bridge/mqtt_impl.h"
 
@@ -75,21 +76,46 @@ void OnCloseFailure(void* context, MQTTAsync_failureData5* /*failure*/) {
   Guarded([&] { ImplOf(context).Ended("closed"); });
 }
 
+namespace {
+
+// True: the broker granted all. Else it is said, and the connection begins anew.
+bool Granted(Mqtt::Impl& impl, const MQTTAsync_successData5& response) {
+  std::vector<MQTTReasonCodes> codes = {response.reasonCode};  // the only one, or the first
+  for (int i = 1; i < response.alt.sub.reasonCodeCount; ++i) {
+    codes.push_back(response.alt.sub.reasonCodes[i]);
+  }
+  for (size_t i = 0; i < codes.size(); ++i) {
+    if (codes[i] >= kFirstError) {
+      impl.Say(
+          LogEvent::Level::kWarning, "mqtt_subscription_refused",
+          {{"number", std::to_string(i)}, {"why", TextOf(MQTTReasonCode_toString(codes[i]), "")}});
+      impl.tasks.PutAlways(Again{});
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
 // On paho's receiving thread, so that the core learns of it before the retained messages.
 void OnSubscribed(void* context, MQTTAsync_successData5* response) {
   Guarded([&] {
     Mqtt::Impl& impl = ImplOf(context);
-    for (int i = 0; response != nullptr && i < response->alt.sub.reasonCodeCount; ++i) {
-      if (response->alt.sub.reasonCodes[i] >= kFirstError) {
-        impl.Say(LogEvent::Level::kWarning, "mqtt_subscription_refused",
-                 {{"filter", kFilters.at(static_cast<size_t>(i))},
-                  {"why", TextOf(MQTTReasonCode_toString(response->alt.sub.reasonCodes[i]), "")}});
-        impl.tasks.PutAlways(Again{});
-        return;
-      }
+    if (response != nullptr && Granted(impl, *response)) {
+      impl.intake.PutAlways(BrokerUp{impl.kept});
+      impl.tasks.PutAlways(Subscribed{});
     }
-    impl.intake.PutAlways(BrokerUp{impl.kept});
-    impl.tasks.PutAlways(Subscribed{});
+  });
+}
+
+void OnShows(void* context, MQTTAsync_successData5* response) {
+  Guarded([&] {
+    Mqtt::Impl& impl = ImplOf(context);
+    if (response != nullptr && Granted(impl, *response)) {
+      impl.intake.PutAlways(BrokerShows{});
+      impl.tasks.PutAlways(Shows{});
+    }
   });
 }
 

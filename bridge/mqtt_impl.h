@@ -8,6 +8,7 @@
 #include <atomic>
 #include <deque>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -18,6 +19,7 @@
 #include "bridge/back_off.h"
 #include "bridge/mqtt.h"
 #include "bridge/queue.h"
+#include "proto/types.h"
 
 namespace latchkey::bridge {
 
@@ -25,14 +27,23 @@ inline constexpr size_t kInFlightMax = 500;
 inline constexpr size_t kOutgoingMax = 200000;
 inline constexpr size_t kOwedMax = 50000;  // receipts of about 200 bytes
 inline constexpr int kFirstError = 0x80;   // MQTT 5.0 section 2.4
-inline constexpr std::array<const char*, 6> kFilters = {
-    "lk/1/+/+/state/+",   "lk/1/+/+/presence",  "lk/1/+/+/keyring",
-    "lk/1/+/+/command/+", "lk/1/+/+/receipt/+", "$SYS/broker/latchkey/#"};
+// What is new comes first: a command does not wait behind all that the broker retains.
+inline constexpr std::string_view kFiguresFilter = "$SYS/broker/latchkey/#";
+inline constexpr std::array<std::string_view, 3> kFilters = {"lk/1/+/+/command/+",
+                                                             "lk/1/+/+/receipt/+", kFiguresFilter};
+// Of bridges before this way of asking: left, as the broker may give twice what matches twice.
+inline constexpr const char* kFormerFilter = "lk/1/+/+/state/+";
+
+// What the broker retains, asked for one after the other in this order: kShownParts of them.
+std::vector<std::string> ShownFilters();
+inline constexpr size_t kShownParts = 2 + kGroupCount;
 
 // What the link thread is told.
 struct Connected {};
 
 struct Subscribed {};
+
+struct Shows {};  // the broker has been asked for the next of ShownFilters, and shows it
 
 struct Sent {};  // one publish got its answer, good or bad
 
@@ -44,7 +55,7 @@ struct Again {};  // disconnect and connect
 
 struct Quit {};
 
-using Task = std::variant<Publish, Connected, Subscribed, Sent, Lost, Again, Quit>;
+using Task = std::variant<Publish, Connected, Subscribed, Shows, Sent, Lost, Again, Quit>;
 
 enum class State : uint8_t { kDown, kConnecting, kSubscribing, kUp, kClosing };
 
@@ -62,6 +73,8 @@ struct Mqtt::Impl {
   void Do(Task task);
   void Connect();
   void Subscribe();
+  bool AskFor(const std::vector<std::string>& wanted, MQTTAsync_onSuccess5* answered);
+  void ShowNext(Instant now);
   void Close();
   void Down(const std::string& why);
   void Queue(Publish publish);
@@ -102,7 +115,11 @@ struct Mqtt::Impl {
   bool leaving = false;         // as soon as what is on its way has its answer
   std::vector<Publish> unsaid;  // since quit
   Instant begun;
-  std::atomic<bool> kept{false};  // of the connection that there is
+  size_t shown = 0;                        // of ShownFilters, asked for
+  bool asking = false;                     // and not answered
+  Instant asked_at;                        // or answered
+  std::atomic<int64_t> retained_at_ms{0};  // the last retained message arrived, of the steady clock
+  std::atomic<bool> kept{false};           // of the connection that there is
   std::atomic<bool> connected_before{false};
 };
 
@@ -114,6 +131,7 @@ void OnServerDisconnect(void* context, MQTTProperties* properties, MQTTReasonCod
 void OnClosed(void* context, MQTTAsync_successData5* response);
 void OnCloseFailure(void* context, MQTTAsync_failureData5* failure);
 void OnSubscribed(void* context, MQTTAsync_successData5* response);
+void OnShows(void* context, MQTTAsync_successData5* response);
 void OnSubscribeFailure(void* context, MQTTAsync_failureData5* failure);
 void OnSent(void* context, MQTTAsync_successData5* response);
 void OnSendFailure(void* context, MQTTAsync_failureData5* failure);

@@ -23,8 +23,9 @@ namespace {
 
 constexpr size_t kRepublishedPerStepMax = 500;
 constexpr Duration kReconcilePause = std::chrono::milliseconds(10);  // other input gets its turn
-// Retained messages that keep coming put reconciliation off; so many times reconcile_after at most.
-constexpr int kReconcileAfterMax = 30;
+// Retained messages that keep coming put reconciliation off; so many times reconcile_after at most:
+// ten minutes, in which a broker shows some ten million.
+constexpr int kReconcileAfterMax = 300;
 
 template <class... Functions>
 struct Overloaded : Functions... {
@@ -61,6 +62,7 @@ struct Bridge::Impl {
   void Take(const Import& import, const Now& now, Effects& out);
   void BrokerUp(bool kept, const Now& now, Effects& out);
   void BrokerDown();
+  void BrokerShows(const Now& now);
   void Reconcile(const Now& now, Effects& out);
 
   const Limits limits;
@@ -202,8 +204,8 @@ void Bridge::Impl::Arrived(const Publish& publish, const Now& now, Effects& out)
   if (publish.payload.empty() && RuleOf(topic->kind).retained) {
     return;  // a car was erased: this empties what the broker retains of it
   }
-  if (reconcile_at && publish.retain == Retain::kYes && !unseen_dropped) {
-    reconcile_at = std::min(now.mono + limits.reconcile_after, reconcile_latest);
+  if (publish.retain == Retain::kYes) {
+    BrokerShows(now);
   }
   switch (topic->kind) {
     case TopicKind::kState:
@@ -266,6 +268,13 @@ void Bridge::Impl::BrokerDown() {
   reconcile_at.reset();
   outbox.BrokerDown();
   denials.BrokerDown();
+}
+
+// There may be more to come: what the broker lacks is not known yet.
+void Bridge::Impl::BrokerShows(const Now& now) {
+  if (reconcile_at && !unseen_dropped) {
+    reconcile_at = std::min(now.mono + limits.reconcile_after, reconcile_latest);
+  }
 }
 
 // The broker has shown what it retains: it gets what it lacks, and cars it says nothing about are
@@ -344,6 +353,7 @@ void Bridge::Step(const Input& input, const Now& now, Effects& out) {
   std::visit(Overloaded{
                  [&](const Message& message) { impl.Arrived(message.publish, now, out); },
                  [&](const BrokerUp& up) { impl.BrokerUp(up.kept, now, out); },
+                 [&](const BrokerShows&) { impl.BrokerShows(now); },
                  [&](const BrokerDown&) { impl.BrokerDown(); },
                  [](const Tick&) {},
                  [&](const Told& told) { out.emplace_back(JournalOf(told, now.wall)); },

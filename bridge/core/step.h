@@ -30,6 +30,9 @@ struct BrokerUp {
   bool kept = false;
 };
 
+// The broker is asked to show some more of what it retains: it is not shown all at once.
+struct BrokerShows {};
+
 // The MQTT session is gone.
 struct BrokerDown {};
 
@@ -127,8 +130,9 @@ struct ComparisonEnd {
   Result<storage::Comparison> found = storage::Comparison{};
 };
 
-using Input = std::variant<Message, BrokerUp, BrokerDown, Tick, FleetCas, Contacts, SmsReport, Told,
-                           Erasure, LocationRead, Import, MigrationRequest, ComparisonEnd>;
+using Input =
+    std::variant<Message, BrokerUp, BrokerShows, BrokerDown, Tick, FleetCas, Contacts, SmsReport,
+                 Told, Erasure, LocationRead, Import, MigrationRequest, ComparisonEnd>;
 
 // A change to the store. The runner commits all writes of a turn, durably if any is durable, before
 // any Publish leaves.

@@ -65,6 +65,8 @@ class Story {
     Step(latchkey::bridge::BrokerUp{});
   }
 
+  void BrokerShows() { Step(latchkey::bridge::BrokerShows{}); }
+
   void BrokerDown() {
     broker_up_ = false;
     Step(latchkey::bridge::BrokerDown{});

@@ -224,6 +224,9 @@ void World::BridgeTakes() {
 }
 
 void World::BridgeReceives() {
+  if (!calm_ && bridge_connected_ && Chance(3)) {
+    Put(bridge::BrokerShows{});  // the adapter asks for what is retained part by part
+  }
   BridgeTakes();
   if (calm_ || Chance(70)) {
     Turn();

@@ -10,6 +10,7 @@
 #include <doctest/doctest.h>
 
 #include "bridge/mqtt.h"
+#include "latchkey/v1/state.pb.h"
 #include "proto/receipt.h"
 #include "proto/topic.h"
 #include "tests/support/cell.h"
@@ -21,6 +22,7 @@ namespace {
 using std::chrono::seconds;
 
 constexpr int kReceipts = 300;
+constexpr int kCars = 500;
 constexpr Duration kWordsPatience = seconds(20);
 
 bridge::MqttOptions OptionsOf(const Cell& cell) {
@@ -98,6 +100,50 @@ TEST_CASE(
   }
   CHECK(heard.size() == said.size());
   CHECK(heard == said);
+  mqtt.Stop();
+}
+
+TEST_CASE("what is new reaches the bridge before all that the broker retains has") {
+  Cell cell;
+  cell.StartBroker();
+  RawClient other(cell.WithCertificate(BridgeIdentity{"other"}, cell.CellCa(), "bridge/other"));
+  REQUIRE(other.Connect() == 0);
+  for (int i = 0; i < kCars; ++i) {
+    const CarRef ref{FleetId::Parse("demo").value(), CarId::Parse("c" + std::to_string(i)).value()};
+    v1::StateGroup state;
+    state.set_observed_at_ms(static_cast<uint64_t>(UnixMs()));
+    state.set_sequence(1);
+    state.mutable_body()->mutable_is_locked()->set_value(true);
+    REQUIRE(other.Send({StateTopic(ref, Group::kBody), state.SerializeAsString(), 1, Retain::kYes,
+                        0}) == 0);
+  }
+  bridge::Intake intake(10000);
+  bridge::FigureBoard figures;
+  bridge::Mqtt mqtt(OptionsOf(cell), intake, figures, [](const bridge::LogEvent&) {});
+  REQUIRE(mqtt.Start().has_value());
+  REQUIRE(Came<bridge::BrokerUp>(intake));
+  const CarRef ref{FleetId::Parse("demo").value(), CarId::Parse("c1").value()};
+  const KeyId lane = PrivateKey::Generate().Public().Id();
+  REQUIRE(other.Send(ReceiptOf(ref, lane, 1)) == 0);
+
+  int states = 0;
+  int states_before = -1;
+  int parts = 0;
+  const auto until = std::chrono::steady_clock::now() + kWordsPatience;
+  while (states < kCars && std::chrono::steady_clock::now() < until) {
+    for (const bridge::Input& input : intake.Drain(1000, seconds(1))) {
+      if (const auto* message = std::get_if<bridge::Message>(&input)) {
+        const bool receipt = message->publish.topic == ReceiptTopic(ref, lane);
+        states_before = receipt ? states : states_before;
+        states += message->publish.topic.find("/state/") != std::string::npos ? 1 : 0;
+      }
+      parts += std::holds_alternative<bridge::BrokerShows>(input) ? 1 : 0;
+    }
+    intake.Finish();
+  }
+  CHECK(states == kCars);
+  CHECK(states_before == 0);
+  CHECK(parts > 2);
   mqtt.Stop();
 }
 

@@ -240,7 +240,7 @@ std::string BrokerConfiguration(const Folder& folder, const Cell& cell, const Br
       << "# What a client may have said without an answer: a bridge says all it holds to a broker\n"
       << "# that has lost it.\n"
       << "max_inflight_messages 200\n"
-      << "# A bridge that comes is shown all that is retained at once; what does not fit into its\n"
+      << "# A bridge that comes is shown all that is retained of a kind; what does not fit into its\n"
       << "# queue is dropped, and the bridge would take it for lost and say an older state again.\n"
       << "# (Not 0, which stands for no bound: Mosquitto 2.0 then ends the connection of each "
          "client\n"

@@ -2,6 +2,7 @@
 #include "tools/car/memory.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "proto/crypto.h"
@@ -275,6 +276,9 @@ Result<Memory> LoadMemory(std::string_view bytes, const CarRef& ref) {
     memory.slots[each.slot()] = TimeFromWire(each.issued_at_ms()).value_or(Timestamp{});
   }
   for (const stored::Setting& each : wire->settings()) {
+    if (!std::isfinite(each.value())) {
+      return Broken(ref, "has an impossible setting");
+    }
     memory.settings[each.signal()] = {each.value(),
                                       TimeFromWire(each.observed_at_ms()).value_or(Timestamp{1})};
   }

@@ -30,7 +30,6 @@ constexpr int kKeepAliveSeconds = 20;
 constexpr int kConnectTimeoutSeconds = 10;
 constexpr uint32_t kSessionExpirySeconds = 24 * 3600;
 constexpr uint16_t kReceiveMaximum = 100;
-constexpr unsigned char kNewOnly = 1;  // section 3.8.3.1: not for a subscription that is there
 
 }  // namespace
 
@@ -204,44 +203,44 @@ void Mqtt::Impl::Connect() {
 }
 
 // Every time, also into a session that is still there: the broker then shows what it retains, but
-// for a session that was kept. That can be millions, and what is new waits behind them: so they are
-// asked for part by part.
+// for a session that was kept. That can be millions, and what is new waits behind them: so all that
+// is new is asked for at once, and what is retained part by part.
 void Mqtt::Impl::Subscribe() {
   state = State::kSubscribing;
   since = SystemNow().mono;
   in_flight = 0;
-  shown = 0;
+  shown = kept ? kShownParts : 0;
   asking = false;
-  std::vector<std::string> filters(kFilters.begin(), kFilters.end());
-  if (kept) {
-    const std::vector<std::string> rest = ShownFilters();
-    filters.insert(filters.end(), rest.begin(), rest.end());
-    shown = rest.size();
+  std::vector<Wish> wishes;
+  for (const std::string_view filter : kFilters) {
+    wishes.push_back({std::string(filter), Retained::kAll});
+  }
+  for (std::string& filter : ShownFilters()) {
+    wishes.push_back({std::move(filter), kept ? Retained::kOfNew : Retained::kNone});
   }
   MQTTAsync_responseOptions ignored = MQTTAsync_responseOptions_initializer;
   if (MQTTAsync_unsubscribe(client, kFormerFilter, &ignored) != MQTTASYNC_SUCCESS ||
-      !AskFor(filters, OnSubscribed)) {
+      !AskFor(wishes, OnSubscribed)) {
     Close();
   }
 }
 
-bool Mqtt::Impl::AskFor(const std::vector<std::string>& wanted, MQTTAsync_onSuccess5* answered) {
+bool Mqtt::Impl::AskFor(const std::vector<Wish>& wishes, MQTTAsync_onSuccess5* answered) {
   std::vector<char*> filters;
-  std::vector<int> qos(wanted.size(), 1);
-  std::vector<MQTTSubscribe_options> wishes(wanted.size(), MQTTSubscribe_options_initializer);
-  for (size_t i = 0; i < wanted.size(); ++i) {
-    filters.push_back(const_cast<char*>(wanted[i].c_str()));
-    const bool figures_too = wanted[i] == kFiguresFilter;  // all, always
+  std::vector<int> qos(wishes.size(), 1);
+  std::vector<MQTTSubscribe_options> ways(wishes.size(), MQTTSubscribe_options_initializer);
+  for (size_t i = 0; i < wishes.size(); ++i) {
+    filters.push_back(const_cast<char*>(wishes[i].filter.c_str()));
     // Its own words of state it hears: core/last_known.h.
-    wishes[i].noLocal = wanted[i].find("/state/") == std::string::npos ? 1 : 0;
-    wishes[i].retainHandling = kept && !figures_too ? kNewOnly : 0;
+    ways[i].noLocal = wishes[i].filter.find("/state/") == std::string::npos ? 1 : 0;
+    ways[i].retainHandling = static_cast<unsigned char>(wishes[i].retained);
   }
   MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
   response.onSuccess5 = answered;
   response.onFailure5 = OnSubscribeFailure;
   response.context = this;
-  response.subscribeOptionsCount = static_cast<int>(wishes.size());
-  response.subscribeOptionsList = wishes.data();
+  response.subscribeOptionsCount = static_cast<int>(ways.size());
+  response.subscribeOptionsList = ways.data();
   return MQTTAsync_subscribeMany(client, static_cast<int>(filters.size()), filters.data(),
                                  qos.data(), &response) == MQTTASYNC_SUCCESS;
 }
@@ -263,7 +262,7 @@ void Mqtt::Impl::ShowNext(Instant now) {
   }
   asking = true;
   asked_at = now;
-  if (!AskFor({parts.at(shown)}, OnShows)) {
+  if (!AskFor({{parts.at(shown), Retained::kAll}}, OnShows)) {
     Close();
   }
 }

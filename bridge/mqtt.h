@@ -7,8 +7,8 @@
 // acknowledged and not committed when the bridge is killed was not said HELD: the phone, which has
 // no receipt, sends it again.
 //
-// It asks for commands and receipts first, and then for what the broker retains part by part, each
-// when the last has been shown: a command does not wait behind the state of all cars.
+// It asks for all that is new at once, and for what the broker retains part by part, each when the
+// last has been shown: a command does not wait behind the state of all cars.
 //
 // A receipt that is to be said between two connections is said on the next; other words then are
 // dropped, as the core says them again itself.

@@ -27,14 +27,15 @@ inline constexpr size_t kInFlightMax = 500;
 inline constexpr size_t kOutgoingMax = 200000;
 inline constexpr size_t kOwedMax = 50000;  // receipts of about 200 bytes
 inline constexpr int kFirstError = 0x80;   // MQTT 5.0 section 2.4
-// What is new comes first: a command does not wait behind all that the broker retains.
+// Asked for at once, with all that is new of ShownFilters.
 inline constexpr std::string_view kFiguresFilter = "$SYS/broker/latchkey/#";
 inline constexpr std::array<std::string_view, 3> kFilters = {"lk/1/+/+/command/+",
                                                              "lk/1/+/+/receipt/+", kFiguresFilter};
 // Of bridges before this way of asking: left, as the broker may give twice what matches twice.
 inline constexpr const char* kFormerFilter = "lk/1/+/+/state/+";
 
-// What the broker retains, asked for one after the other in this order: kShownParts of them.
+// What the broker retains, asked for one after the other in this order: kShownParts of them. A
+// command does not wait behind all of it.
 std::vector<std::string> ShownFilters();
 inline constexpr size_t kShownParts = 2 + kGroupCount;
 
@@ -59,6 +60,15 @@ using Task = std::variant<Publish, Connected, Subscribed, Shows, Sent, Lost, Aga
 
 enum class State : uint8_t { kDown, kConnecting, kSubscribing, kUp, kClosing };
 
+// What the broker shows of what it retains, when it is subscribed to. MQTT 5.0 section 3.8.3.1,
+// Retain Handling.
+enum class Retained : uint8_t { kAll, kOfNew, kNone };
+
+struct Wish {
+  std::string filter;
+  Retained retained = Retained::kAll;
+};
+
 struct Mqtt::Impl {
   Impl(MqttOptions options_given, Intake& intake_given, FigureBoard& figures_given,
        LogSink log_given)
@@ -73,7 +83,7 @@ struct Mqtt::Impl {
   void Do(Task task);
   void Connect();
   void Subscribe();
-  bool AskFor(const std::vector<std::string>& wanted, MQTTAsync_onSuccess5* answered);
+  bool AskFor(const std::vector<Wish>& wishes, MQTTAsync_onSuccess5* answered);
   void ShowNext(Instant now);
   void Close();
   void Down(const std::string& why);

@@ -37,6 +37,19 @@ void AddOperator(const Cell& cell, const std::string& name, const std::string& g
   REQUIRE_MESSAGE(added.exit_code == 0, added.output);
 }
 
+// The broker keeps at most so many messages for a client that does not read: few enough to fill.
+void KeepFew(const Cell& cell, int messages) {
+  const auto path = cell.path() / "broker" / "mosquitto.conf";
+  std::stringstream text;
+  text << std::ifstream(path).rdbuf();
+  const std::string name = "max_queued_messages ";
+  std::string all = text.str();
+  const size_t at = all.find(name);
+  REQUIRE(at != std::string::npos);
+  all.replace(at, all.find('\n', at) - at, name + std::to_string(messages));
+  std::ofstream(path) << all;
+}
+
 Publish Place(const CarRef& ref, Group group, uint64_t sequence) {
   constexpr double kLatitude = 48.1374;
   constexpr double kLongitude = 11.5755;
@@ -56,6 +69,7 @@ Publish Place(const CarRef& ref, Group group, uint64_t sequence) {
 
 TEST_CASE("a tap that cannot keep up is told how many messages it missed, and of how many cars") {
   Cell cell;
+  KeepFew(cell, 1000);
   cell.StartBroker();
   AddOperator(cell, "ops", "drive");
   std::vector<std::unique_ptr<RawCar>> cars;

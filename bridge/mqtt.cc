@@ -10,7 +10,10 @@
 #include <MQTTAsync.h>
 
 #include "bridge/mqtt_impl.h"
+#include "latchkey/v1/control.pb.h"
+#include "proto/blocks.h"
 #include "proto/topic.h"
+#include "proto/wire.h"
 
 namespace latchkey::bridge {
 
@@ -23,8 +26,10 @@ constexpr Duration kCloseWait = std::chrono::seconds(15);
 constexpr Duration kIdle = std::chrono::seconds(1);
 // Paho looks once a second whether what was on its way at a disconnect has its answer by now.
 constexpr Duration kAnswersWait = std::chrono::milliseconds(300);
-// The core takes 2 s without a retained message for the end of them.
-constexpr Duration kShownPause = std::chrono::milliseconds(50);
+// A broker without our plugins answers no Echo: what it shows ends with so long a silence.
+constexpr Duration kShownSilence = std::chrono::seconds(30);
+// Request ids of Echo, which the core never sees, have this bit; its own do not.
+constexpr uint64_t kMarkBit = uint64_t{1} << 63;
 constexpr size_t kTasksPerRound = 1000;
 constexpr int kKeepAliveSeconds = 20;
 constexpr int kConnectTimeoutSeconds = 10;
@@ -37,6 +42,14 @@ std::vector<std::string> ShownFilters() {
   std::vector<std::string> filters = {"lk/1/+/+/presence", "lk/1/+/+/keyring"};
   for (const Group group : kGroups) {
     filters.push_back("lk/1/+/+/state/" + std::string(ToText(group)));
+  }
+  return filters;
+}
+
+std::vector<std::string> SubscribedFilters() {
+  std::vector<std::string> filters(kFilters.begin(), kFilters.end());
+  for (std::string& filter : ShownFilters()) {
+    filters.push_back(std::move(filter));
   }
   return filters;
 }
@@ -56,7 +69,7 @@ void Mqtt::Impl::Arrived(const char* topic, int topic_length, const MQTTAsync_me
   }
   publish.qos = message.qos;
   publish.retain = message.retained != 0 ? Retain::kYes : Retain::kNo;
-  if (figures.Take(publish)) {
+  if (figures.Take(publish) || IsEnd(publish)) {
     return;
   }
   if (publish.retain == Retain::kYes) {
@@ -71,6 +84,25 @@ void Mqtt::Impl::Arrived(const char* topic, int topic_length, const MQTTAsync_me
   } else if (parsed && parsed->kind == TopicKind::kCommand) {
     intake.WaitFinished(*ticket - std::min(*ticket, options.uncommitted_max), kStoreWait);
   }
+}
+
+// The answer to an Echo, ours or one of the process before. After the last part the core is told
+// here, so that it learns of it behind all that was shown.
+bool Mqtt::Impl::IsEnd(const Publish& publish) {
+  if (publish.topic != kControlAnswerTopic) {
+    return false;
+  }
+  const auto answer = FromWire<v1::ControlAnswer>(publish.payload, publish.payload.size());
+  if (!answer || (answer->request_id() & kMarkBit) == 0) {
+    return false;
+  }
+  if (answer->request_id() == mark) {
+    if (shown + 1 == kShownParts) {
+      intake.PutAlways(BrokerShown{});
+    }
+    tasks.PutAlways(Shown{answer->request_id()});
+  }
+  return true;
 }
 
 void Mqtt::Impl::Run() {
@@ -104,9 +136,6 @@ Duration Mqtt::Impl::WaitFor() const {
   if (state == State::kClosing || leaving) {
     return std::chrono::milliseconds(50);
   }
-  if (state == State::kUp && shown < kShownParts) {
-    return kShownPause / 2;
-  }
   if (state == State::kDown) {
     return std::clamp(connect_at - SystemNow().mono, Duration(0), kIdle);
   }
@@ -138,9 +167,13 @@ void Mqtt::Impl::Do(Task task) {
           {{"host", options.host}, {"port", std::to_string(options.port)}});
     }
   } else if (std::holds_alternative<Shows>(task)) {
-    shown += asking ? 1 : 0;
-    asking = false;
-    asked_at = SystemNow().mono;
+    if (asking && state == State::kUp) {
+      AskForEnd();
+    }
+  } else if (const auto* end = std::get_if<Shown>(&task)) {
+    if (mark != 0 && end->mark == mark) {
+      PartShown();
+    }
   } else if (std::holds_alternative<Sent>(task)) {
     in_flight -= in_flight > 0 ? 1 : 0;
   } else if (const auto* lost = std::get_if<Lost>(&task)) {
@@ -210,13 +243,14 @@ void Mqtt::Impl::Subscribe() {
   since = SystemNow().mono;
   in_flight = 0;
   shown = kept ? kShownParts : 0;
+  mark = 0;
   asking = false;
   std::vector<Wish> wishes;
-  for (const std::string_view filter : kFilters) {
-    wishes.push_back({std::string(filter), Retained::kAll});
-  }
-  for (std::string& filter : ShownFilters()) {
-    wishes.push_back({std::move(filter), kept ? Retained::kOfNew : Retained::kNone});
+  for (std::string& filter : SubscribedFilters()) {
+    wishes.push_back({std::move(filter), Retained::kAll});
+    if (wishes.size() > kFilters.size()) {
+      wishes.back().retained = kept ? Retained::kOfNew : Retained::kNone;
+    }
   }
   MQTTAsync_responseOptions ignored = MQTTAsync_responseOptions_initializer;
   if (MQTTAsync_unsubscribe(client, kFormerFilter, &ignored) != MQTTASYNC_SUCCESS ||
@@ -245,7 +279,7 @@ bool Mqtt::Impl::AskFor(const std::vector<Wish>& wishes, MQTTAsync_onSuccess5* a
                                  qos.data(), &response) == MQTTASYNC_SUCCESS;
 }
 
-// Asks for the next part when nothing of the last one has come for a moment.
+// Asks for the next part when the last one has been shown.
 void Mqtt::Impl::ShowNext(Instant now) {
   static const std::vector<std::string> parts = ShownFilters();
   if (state != State::kUp || leaving || shown == kShownParts) {
@@ -257,7 +291,17 @@ void Mqtt::Impl::ShowNext(Instant now) {
     }
     return;
   }
-  if (now - std::max(asked_at, Instant{retained_at_ms}) < kShownPause) {
+  if (mark != 0) {
+    if (now - std::max(asked_at, Instant{retained_at_ms}) < kShownSilence) {
+      return;
+    }
+    Say(LogEvent::Level::kWarning, "mqtt_end_not_told",
+        {{"filter", parts.at(shown)},
+         {"why", "the broker's latchkey_auth does not answer: silence is taken for the end"}});
+    if (shown + 1 == kShownParts) {
+      intake.PutAlways(BrokerShown{});
+    }
+    PartShown();
     return;
   }
   asking = true;
@@ -265,6 +309,22 @@ void Mqtt::Impl::ShowNext(Instant now) {
   if (!AskFor({{parts.at(shown), Retained::kAll}}, OnShows)) {
     Close();
   }
+}
+
+// The answer is queued behind what the broker shows of this part.
+void Mqtt::Impl::AskForEnd() {
+  asking = false;
+  asked_at = SystemNow().mono;
+  mark = ++last_mark | kMarkBit;
+  v1::Control control;
+  control.set_request_id(mark);
+  control.mutable_echo();
+  outgoing.push_front({std::string(kControlTopic), control.SerializeAsString(), 1, Retain::kNo, 0});
+}
+
+void Mqtt::Impl::PartShown() {
+  mark = 0;
+  ++shown;
 }
 
 void Mqtt::Impl::Close() {
@@ -395,12 +455,18 @@ void Mqtt::Stop() {
 }
 
 std::vector<Publish> Mqtt::TakeUnsaid() {
+  std::vector<Publish> unsaid = std::exchange(impl_->unsaid, {});
+  // What waited for a connection that was not there when Stop came.
+  for (std::deque<Publish>* words : {&impl_->owed, &impl_->outgoing, &impl_->outgoing_retained}) {
+    std::move(words->begin(), words->end(), std::back_inserter(unsaid));
+    words->clear();
+  }
   for (Task& task : impl_->tasks.Drain(kOutgoingMax, Duration(0))) {
     if (auto* publish = std::get_if<Publish>(&task)) {
-      impl_->unsaid.push_back(std::move(*publish));
+      unsaid.push_back(std::move(*publish));
     }
   }
-  return std::exchange(impl_->unsaid, {});
+  return unsaid;
 }
 
 void Mqtt::Send(const Publish& publish) {

@@ -79,16 +79,17 @@ void OnCloseFailure(void* context, MQTTAsync_failureData5* /*failure*/) {
 namespace {
 
 // True: the broker granted all. Else it is said, and the connection begins anew.
-bool Granted(Mqtt::Impl& impl, const MQTTAsync_successData5& response) {
+bool Granted(Mqtt::Impl& impl, const MQTTAsync_successData5& response,
+             const std::vector<std::string>& filters) {
   std::vector<MQTTReasonCodes> codes = {response.reasonCode};  // the only one, or the first
   for (int i = 1; i < response.alt.sub.reasonCodeCount; ++i) {
     codes.push_back(response.alt.sub.reasonCodes[i]);
   }
   for (size_t i = 0; i < codes.size(); ++i) {
     if (codes[i] >= kFirstError) {
-      impl.Say(
-          LogEvent::Level::kWarning, "mqtt_subscription_refused",
-          {{"number", std::to_string(i)}, {"why", TextOf(MQTTReasonCode_toString(codes[i]), "")}});
+      impl.Say(LogEvent::Level::kWarning, "mqtt_subscription_refused",
+               {{"filter", i < filters.size() ? filters[i] : "one more"},
+                {"why", TextOf(MQTTReasonCode_toString(codes[i]), "")}});
       impl.tasks.PutAlways(Again{});
       return false;
     }
@@ -102,8 +103,11 @@ bool Granted(Mqtt::Impl& impl, const MQTTAsync_successData5& response) {
 void OnSubscribed(void* context, MQTTAsync_successData5* response) {
   Guarded([&] {
     Mqtt::Impl& impl = ImplOf(context);
-    if (response != nullptr && Granted(impl, *response)) {
+    if (response != nullptr && Granted(impl, *response, SubscribedFilters())) {
       impl.intake.PutAlways(BrokerUp{impl.kept});
+      if (!impl.kept) {
+        impl.intake.PutAlways(BrokerShows{});
+      }
       impl.tasks.PutAlways(Subscribed{});
     }
   });
@@ -112,8 +116,7 @@ void OnSubscribed(void* context, MQTTAsync_successData5* response) {
 void OnShows(void* context, MQTTAsync_successData5* response) {
   Guarded([&] {
     Mqtt::Impl& impl = ImplOf(context);
-    if (response != nullptr && Granted(impl, *response)) {
-      impl.intake.PutAlways(BrokerShows{});
+    if (response != nullptr && Granted(impl, *response, {ShownFilters().at(impl.shown)})) {
       impl.tasks.PutAlways(Shows{});
     }
   });

@@ -38,6 +38,8 @@ inline constexpr const char* kFormerFilter = "lk/1/+/+/state/+";
 // command does not wait behind all of it.
 std::vector<std::string> ShownFilters();
 inline constexpr size_t kShownParts = 2 + kGroupCount;
+// kFilters and ShownFilters, in the order in which they are subscribed to.
+std::vector<std::string> SubscribedFilters();
 
 // What the link thread is told.
 struct Connected {};
@@ -45,6 +47,10 @@ struct Connected {};
 struct Subscribed {};
 
 struct Shows {};  // the broker has been asked for the next of ShownFilters, and shows it
+
+struct Shown {        // it has shown all of it
+  uint64_t mark = 0;  // of the Echo
+};
 
 struct Sent {};  // one publish got its answer, good or bad
 
@@ -56,7 +62,7 @@ struct Again {};  // disconnect and connect
 
 struct Quit {};
 
-using Task = std::variant<Publish, Connected, Subscribed, Shows, Sent, Lost, Again, Quit>;
+using Task = std::variant<Publish, Connected, Subscribed, Shows, Shown, Sent, Lost, Again, Quit>;
 
 enum class State : uint8_t { kDown, kConnecting, kSubscribing, kUp, kClosing };
 
@@ -85,6 +91,8 @@ struct Mqtt::Impl {
   void Subscribe();
   bool AskFor(const std::vector<Wish>& wishes, MQTTAsync_onSuccess5* answered);
   void ShowNext(Instant now);
+  void AskForEnd();
+  void PartShown();
   void Close();
   void Down(const std::string& why);
   void Queue(Publish publish);
@@ -94,6 +102,7 @@ struct Mqtt::Impl {
 
   // Paho's threads.
   void Arrived(const char* topic, int topic_length, const MQTTAsync_message& message);
+  bool IsEnd(const Publish& publish);
   void Ended(const std::string& why);
 
   void Say(LogEvent::Level level, std::string event,
@@ -125,9 +134,11 @@ struct Mqtt::Impl {
   bool leaving = false;         // as soon as what is on its way has its answer
   std::vector<Publish> unsaid;  // since quit
   Instant begun;
-  size_t shown = 0;                        // of ShownFilters, asked for
-  bool asking = false;                     // and not answered
-  Instant asked_at;                        // or answered
+  std::atomic<size_t> shown{0};   // of ShownFilters, whole
+  std::atomic<uint64_t> mark{0};  // of the Echo that ends the part being shown; 0: none
+  uint64_t last_mark = static_cast<uint64_t>(SystemNow().wall.ms);  // no other process's
+  bool asking = false;                                              // for a part, and not answered
+  Instant asked_at;                                                 // or answered
   std::atomic<int64_t> retained_at_ms{0};  // the last retained message arrived, of the steady clock
   std::atomic<bool> kept{false};           // of the connection that there is
   std::atomic<bool> connected_before{false};

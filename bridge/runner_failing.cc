@@ -185,6 +185,7 @@ void Runner::TryAgain() {
   effects_.emplace_back(Journal{std::move(entry)});
   if (broker_connected_) {
     core_->Step(BrokerUp{}, now, effects_);
+    core_->Step(BrokerShows{}, now, effects_);  // when the link has connected anew
   }
   if (!contacts_.empty()) {
     core_->Step(contacts_, now, effects_);

@@ -313,6 +313,33 @@ TEST_CASE("runner: while the store fails commands are refused, and they stay ref
   CHECK(w.LogText().find("store | ") != std::string::npos);
 }
 
+TEST_CASE("runner: who is on a ring that could not be stored is not told to be on none") {
+  World w;
+  w.intake.PutAlways(BrokerUp{});
+  w.Turn();
+  w.Happened();
+  w.store.failing = true;
+  w.Arrives(StateTopic(w.ref, Group::kBody), BodyState(w.now.wall));
+  w.Turn();
+  w.Happened();
+  w.Commands(w.Lock());
+  w.Turn();
+  CHECK(w.Happened() == "receipt REFUSED store_unavailable");
+  w.store.failing = false;
+  w.Passes(1s);
+  w.Turn();
+  CHECK(w.Happened().find("reconnect") != std::string::npos);
+  // The ring is on its way, with all else that the broker retains.
+  const std::string command = w.Lock("another id");
+  w.Commands(command);
+  w.Turn();
+  CHECK(w.Happened().find("receipt") == std::string::npos);
+  w.Arrives(KeyRingTopic(w.ref), w.Ring(), Retain::kYes);
+  w.Commands(command);
+  w.Turn();
+  CHECK(w.Happened().find("receipt HELD") != std::string::npos);
+}
+
 TEST_CASE("runner: while the store fails what it knows is answered, and nothing else is said") {
   World w;
   w.Begins();

@@ -10,6 +10,7 @@
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/params.h>
@@ -142,11 +143,32 @@ std::string RandomBytes(size_t count) {
   return bytes;
 }
 
+namespace {
+
+// A P-256 key without a point. Copied from another one: made from its name it costs ten times what
+// all else about a key does. One for each thread, as libcrypto promises nothing about two that copy
+// from one.
+KeyPointer EmptyKey() {
+  thread_local const KeyPointer model(EVP_EC_gen(SN_X9_62_prime256v1));
+  KeyPointer key(EVP_PKEY_new());
+  LK_ASSERT(model != nullptr && key != nullptr &&
+            EVP_PKEY_copy_parameters(key.get(), model.get()) == 1);
+  return key;
+}
+
+}  // namespace
+
 struct PublicKey::Impl {
   explicit Impl(KeyPointer pkey)
       : key(std::move(pkey)),
         x(Coordinate(key.get(), OSSL_PKEY_PARAM_EC_PUB_X)),
         y(Coordinate(key.get(), OSSL_PKEY_PARAM_EC_PUB_Y)) {}
+
+  // Of an uncompressed point.
+  Impl(KeyPointer pkey, std::string_view point)
+      : key(std::move(pkey)),
+        x(point.substr(1, kCoordinateBytes)),
+        y(point.substr(1 + kCoordinateBytes)) {}
 
   Impl(const Impl& other) : key(other.key.get()), x(other.x), y(other.y) {
     EVP_PKEY_up_ref(key.get());
@@ -186,25 +208,13 @@ Result<PublicKey> PublicKey::FromPoint(std::string_view point) {
                 "public key is " + std::to_string(point.size()) +
                     " bytes: send a SEC 1 point, 33 bytes compressed or 65 uncompressed");
   }
-  std::string group = SN_X9_62_prime256v1;
-  std::string bytes(point);
-  const OSSL_PARAM params[] = {
-      OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group.data(), 0),
-      OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, bytes.data(), bytes.size()),
-      OSSL_PARAM_construct_end()};
-  const KeyContext context(EVP_PKEY_CTX_new_from_name(nullptr, "EC", nullptr));
-  LK_ASSERT(context != nullptr && EVP_PKEY_fromdata_init(context.get()) == 1);
-  EVP_PKEY* raw = nullptr;
-  const bool made = EVP_PKEY_fromdata(context.get(), &raw, EVP_PKEY_PUBLIC_KEY,
-                                      const_cast<OSSL_PARAM*>(params)) == 1;
-  KeyPointer key(raw);
-  if (made) {
-    // The cofactor is 1: on the curve and not infinity is all there is to check.
-    const KeyContext check(EVP_PKEY_CTX_new_from_pkey(nullptr, key.get(), nullptr));
-    if (check != nullptr && EVP_PKEY_public_check_quick(check.get()) == 1) {
-      return PublicKey(std::make_unique<Impl>(std::move(key)));
-    }
+  // Reading the point finds what is not on the curve; infinity has another length.
+  KeyPointer key = EmptyKey();
+  if (EVP_PKEY_set1_encoded_public_key(key.get(), Bytes(point), point.size()) == 1) {
+    return PublicKey(compressed ? std::make_unique<Impl>(std::move(key))
+                                : std::make_unique<Impl>(std::move(key), point));
   }
+  ERR_clear_error();
   return Fail(v1::REASON_MALFORMED, "public key is not a point of P-256: make a new key");
 }
 

@@ -23,8 +23,8 @@ namespace {
 
 constexpr size_t kRepublishedPerStepMax = 500;
 constexpr Duration kReconcilePause = std::chrono::milliseconds(10);  // other input gets its turn
-// Retained messages that keep coming put reconciliation off; so many times reconcile_after at most:
-// ten minutes, in which a broker shows some ten million.
+// As long as the broker shows what it retains, reconciliation waits; so many times reconcile_after
+// at most: ten minutes, in which a broker shows some ten million.
 constexpr int kReconcileAfterMax = 300;
 
 template <class... Functions>
@@ -62,7 +62,8 @@ struct Bridge::Impl {
   void Take(const Import& import, const Now& now, Effects& out);
   void BrokerUp(bool kept, const Now& now, Effects& out);
   void BrokerDown();
-  void BrokerShows(const Now& now);
+  void BrokerShows();
+  void BrokerShown(const Now& now);
   void Reconcile(const Now& now, Effects& out);
 
   const Limits limits;
@@ -81,6 +82,7 @@ struct Bridge::Impl {
   // While the broker shows what it retains and we have not answered: when we do.
   std::optional<Instant> reconcile_at;
   Instant reconcile_latest;
+  bool showing = false;  // the broker, and BrokerShown is still to come
   bool unseen_dropped = false;
   bool had_broker = false;
   bool owed = false;  // when the broker went it lacked something that is held
@@ -204,8 +206,8 @@ void Bridge::Impl::Arrived(const Publish& publish, const Now& now, Effects& out)
   if (publish.payload.empty() && RuleOf(topic->kind).retained) {
     return;  // a car was erased: this empties what the broker retains of it
   }
-  if (publish.retain == Retain::kYes) {
-    BrokerShows(now);
+  if (publish.retain == Retain::kYes && reconcile_at && !showing && !unseen_dropped) {
+    reconcile_at = std::min(now.mono + limits.reconcile_after, reconcile_latest);
   }
   switch (topic->kind) {
     case TopicKind::kState:
@@ -259,6 +261,8 @@ void Bridge::Impl::BrokerUp(bool kept, const Now& now, Effects& out) {
   denials.BrokerUp(now, out);
   reconcile_at = now.mono + limits.reconcile_after;
   reconcile_latest = now.mono + limits.reconcile_after * kReconcileAfterMax;
+  showing = false;
+  rings.Showing(false);
   unseen_dropped = false;
 }
 
@@ -270,16 +274,25 @@ void Bridge::Impl::BrokerDown() {
   denials.BrokerDown();
 }
 
-// There may be more to come: what the broker lacks is not known yet.
-void Bridge::Impl::BrokerShows(const Now& now) {
+void Bridge::Impl::BrokerShows() {
   if (reconcile_at && !unseen_dropped) {
-    reconcile_at = std::min(now.mono + limits.reconcile_after, reconcile_latest);
+    showing = true;
+    rings.Showing(true);
+    reconcile_at = reconcile_latest;
+  }
+}
+
+void Bridge::Impl::BrokerShown(const Now& now) {
+  if (reconcile_at && showing) {
+    reconcile_at = now.mono;  // at the end of this step
   }
 }
 
 // The broker has shown what it retains: it gets what it lacks, and cars it says nothing about are
 // away.
 void Bridge::Impl::Reconcile(const Now& now, Effects& out) {
+  showing = false;
+  rings.Showing(false);
   if (!unseen_dropped) {
     unseen_dropped = true;
     for (const CarRef& ref : links.DropUnseen(now)) {
@@ -353,7 +366,8 @@ void Bridge::Step(const Input& input, const Now& now, Effects& out) {
   std::visit(Overloaded{
                  [&](const Message& message) { impl.Arrived(message.publish, now, out); },
                  [&](const BrokerUp& up) { impl.BrokerUp(up.kept, now, out); },
-                 [&](const BrokerShows&) { impl.BrokerShows(now); },
+                 [&](const BrokerShows&) { impl.BrokerShows(); },
+                 [&](const BrokerShown&) { impl.BrokerShown(now); },
                  [&](const BrokerDown&) { impl.BrokerDown(); },
                  [](const Tick&) {},
                  [&](const Told& told) { out.emplace_back(JournalOf(told, now.wall)); },

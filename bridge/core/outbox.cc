@@ -176,7 +176,12 @@ bool Outbox::MayHaveReached(const Command& command, const Now& now) const {
 
 void Outbox::ArrivedOffline(const Command& command, const Now& now, Effects& out) {
   const Verdict verdict = Lawful(command, now);
-  if (!verdict.allowed()) {
+  // The broker let it pass, by a ring that it shows later, or that could not be stored.
+  const bool lacks_ring = verdict.reason == v1::REASON_NOT_ON_RING;
+  if (lacks_ring && rings_.MayLack(command.ref)) {
+    return;  // its phone says it again
+  }
+  if (!verdict.allowed() && !(lacks_ring && store_fails_)) {
     Refuse(command, verdict.reason, now, out);
     return;
   }

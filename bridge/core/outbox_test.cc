@@ -225,6 +225,46 @@ TEST_CASE("outbox: what may not be held is refused, and refused again in the sam
   CHECK(s.bridge->counters().refused.at(v1::REASON_NOT_ON_RING) == 1);
 }
 
+TEST_CASE("outbox: as long as the broker has not shown the ring nobody is said to be off it") {
+  Story s;
+  s.BrokerDown();
+  s.BrokerUp();
+  s.BrokerShows();
+  s.Said();
+  s.Sends("k3", "c1", "lock", 10min);
+  CHECK(s.Said() == "");  // the broker, which asked its own ring, let it pass
+  s.RingArrives(2, {"k1", "k2", "k3"}, Retain::kYes);
+  s.Said();
+  s.Resends("c1");
+  CHECK(s.Said().find("receipt k3 c1 HELD") != std::string::npos);
+  s.Sends("k4", "c2", "lock", 10min);
+  CHECK(s.Said().find("receipt k4 c2 REFUSED not_on_ring") == 0);  // the ring has been shown
+}
+
+TEST_CASE("outbox: when the end of what is shown does not come, who is on no ring is told so") {
+  Story s;
+  s.BrokerDown();
+  s.BrokerUp();
+  s.BrokerShows();
+  s.Passes(601s);
+  s.Said();
+  s.ref.car = CarId::Parse("without-ring").value();
+  s.Sends("k3", "c1", "lock", 10min);
+  CHECK(s.Said().find("receipt k3 c1 REFUSED not_on_ring") != std::string::npos);
+}
+
+TEST_CASE("outbox: when all has been shown, who is on no ring is told so") {
+  Story s;
+  s.BrokerDown();
+  s.BrokerUp();
+  s.BrokerShows();
+  s.Sends("k3", "c1", "lock", 10min);
+  s.BrokerShown();
+  s.Said();
+  s.Resends("c1");
+  CHECK(s.Said().find("receipt k3 c1 REFUSED not_on_ring") != std::string::npos);
+}
+
 TEST_CASE("outbox: a refusal of what the car may have had from the phone says so") {
   Story s;
   s.CarConnects();

@@ -14,7 +14,7 @@ namespace latchkey::bridge {
 namespace {
 
 constexpr size_t kCarsPerCallMax = 20'000;
-constexpr size_t kLooksPerCallMax = 200;  // a certificate takes near 30 us
+constexpr size_t kLooksPerCallMax = 15;  // a certificate takes near 130 us
 constexpr Duration kLookPause = std::chrono::milliseconds(50);
 
 // The certificate a ring of ours carries; nullopt: none that can be read.
@@ -260,6 +260,11 @@ const OpenedRing* Rings::Find(const CarRef& ref) {
     }
   }
   return held.opened.get();
+}
+
+bool Rings::MayLack(const CarRef& ref) const {
+  const auto car = cars_.find(ref);
+  return showing_ && (car == cars_.end() || car->second.shown != broker_session_);
 }
 
 void Rings::BrokerUp() {

@@ -62,6 +62,12 @@ class Rings {
   void Passes(const Now& now);
   std::optional<Instant> NextDeadline() const;
   void BrokerUp();
+
+  // Whether the broker shows what it retains and has not shown all.
+  void Showing(bool showing) { showing_ = showing; }
+
+  // The broker may have a newer ring of this car that it has not shown yet.
+  bool MayLack(const CarRef& ref) const;
   // As LastKnown::Reconcile.
   bool Reconcile(size_t publishes_max, Effects& out);
 
@@ -111,6 +117,7 @@ class Rings {
   Counters& counters_;
   const size_t opened_max_;
   std::map<CarRef, Held> cars_;
+  bool showing_ = false;
   uint64_t broker_session_ = 1;  // as LastKnown's
   std::optional<CarRef> reconciled_;
   std::deque<Waiting> waiting_;

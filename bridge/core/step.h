@@ -30,8 +30,11 @@ struct BrokerUp {
   bool kept = false;
 };
 
-// The broker is asked to show some more of what it retains: it is not shown all at once.
+// The broker shows what it retains, and BrokerShown comes when it has shown all: until then nobody
+// knows what it lacks.
 struct BrokerShows {};
+
+struct BrokerShown {};
 
 // The MQTT session is gone.
 struct BrokerDown {};
@@ -131,8 +134,8 @@ struct ComparisonEnd {
 };
 
 using Input =
-    std::variant<Message, BrokerUp, BrokerShows, BrokerDown, Tick, FleetCas, Contacts, SmsReport,
-                 Told, Erasure, LocationRead, Import, MigrationRequest, ComparisonEnd>;
+    std::variant<Message, BrokerUp, BrokerShows, BrokerShown, BrokerDown, Tick, FleetCas, Contacts,
+                 SmsReport, Told, Erasure, LocationRead, Import, MigrationRequest, ComparisonEnd>;
 
 // A change to the store. The runner commits all writes of a turn, durably if any is durable, before
 // any Publish leaves.

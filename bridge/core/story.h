@@ -67,6 +67,8 @@ class Story {
 
   void BrokerShows() { Step(latchkey::bridge::BrokerShows{}); }
 
+  void BrokerShown() { Step(latchkey::bridge::BrokerShown{}); }
+
   void BrokerDown() {
     broker_up_ = false;
     Step(latchkey::bridge::BrokerDown{});

@@ -110,6 +110,8 @@ Result<void> Do(std::string_view payload, Blocks& blocks, Controlled& done) {
       return Merge(control->merge_blocks(), blocks, done);
     case v1::Control::kListBlocks:
       return List(control->list_blocks(), blocks, done);
+    case v1::Control::kEcho:
+      return {};
     case v1::Control::kMoveClients:  // not of the blocks
     case v1::Control::REQUEST_NOT_SET:
       break;

@@ -43,6 +43,20 @@ Controlled Do(const v1::Control& control, Blocks& blocks) {
   return DoControl(control.SerializeAsString(), blocks);
 }
 
+TEST_CASE("control: an echo changes nothing and has its own number") {
+  Blocks blocks;
+  static_cast<void>(Do(Merging({BlockOf(1)}), blocks));
+  v1::Control control;
+  control.set_request_id((uint64_t{1} << 63) + 5);
+  control.mutable_echo();
+  const Controlled done = Do(control, blocks);
+  v1::ControlAnswer wanted;
+  wanted.set_request_id((uint64_t{1} << 63) + 5);
+  CHECK(done.answer.SerializeAsString() == wanted.SerializeAsString());
+  CHECK(done.changed.empty());
+  CHECK(blocks.size() == 1);
+}
+
 TEST_CASE("control: what is merged is in force, and said to have changed") {
   Blocks blocks;
   const Controlled done = Do(Merging({BlockOf(1), BlockOf(2)}), blocks);

@@ -167,6 +167,10 @@ void Controls(const Corpus& corpus, const CarRef& ref, const KeyId& key) {
   *list.mutable_list_blocks()->mutable_after() = answer.blocks(1);
   corpus.Write("control", "merge", "c" + merge.SerializeAsString());
   corpus.Write("control", "list", "c" + list.SerializeAsString());
+  v1::Control echo;
+  echo.set_request_id(7);
+  echo.mutable_echo();
+  corpus.Write("control", "echo", "c" + echo.SerializeAsString());
   corpus.Write("control", "answer", "a" + answer.SerializeAsString());
   corpus.Write("control", "record", "f" + answer.blocks(2).SerializeAsString());
   corpus.Write("control", "changed", "n" + changed.SerializeAsString());

@@ -198,7 +198,8 @@ class World {
   std::vector<Asked> asked_;
   std::map<std::string, Publish> retained_;
   bridge::PluginModel plugin_;
-  std::deque<Publish> to_bridge_;  // its session at the broker
+  // Its session at the broker. A publish without topic: the end of what is retained.
+  std::deque<Publish> to_bridge_;
   std::vector<Sms> sms_;
   bool bridge_connected_ = false;
   Timestamp broker_started_at_ = bridge::kStoryStart;

@@ -132,15 +132,24 @@ void World::BridgeConnects() {
   }
   bridge_connected_ = true;
   Trace("bridge connects");
+  // An end that was asked for on an earlier connection is none of this one.
+  std::erase_if(to_bridge_, [](const Publish& publish) { return publish.topic.empty(); });
   for (uint64_t early = !calm_ && Chance(30) ? Pick(4) : 0; early > 0; --early) {
     BridgeTakes();
   }
   taken_.push_back({intake_->PutAlways(bridge::BrokerUp{}).value(), Publish{}});
   Given(taken_.back().publish, Stage::kTaken);
+  const bool tells_end = calm_ || Chance(70);
+  if (tells_end) {
+    Put(bridge::BrokerShows{});
+  }
   Turn();
   if (bridge_connected_) {
     for (const auto& [topic, publish] : retained_) {
       to_bridge_.push_back(publish);
+    }
+    if (tells_end) {
+      to_bridge_.emplace_back();
     }
   }
 }
@@ -198,8 +207,13 @@ void World::BridgeTakes() {
     return;
   }
   size_t index = 0;
+  if (to_bridge_.front().topic.empty()) {
+    to_bridge_.pop_front();
+    Put(bridge::BrokerShown{});
+    return;
+  }
   const auto is_presence = [](const Publish& publish) {
-    return KindOf(publish) == TopicKind::kPresence;
+    return publish.topic.empty() || KindOf(publish) == TopicKind::kPresence;
   };
   // Order is disturbed between other topics, never around presence.
   if (!calm_ && Chance(10) && to_bridge_.size() > 1 && !is_presence(to_bridge_[0]) &&
@@ -224,9 +238,6 @@ void World::BridgeTakes() {
 }
 
 void World::BridgeReceives() {
-  if (!calm_ && bridge_connected_ && Chance(3)) {
-    Put(bridge::BrokerShows{});  // the adapter asks for what is retained part by part
-  }
   BridgeTakes();
   if (calm_ || Chance(70)) {
     Turn();

@@ -40,6 +40,9 @@ struct BrokerWish {
   // kLatchkey: the limit of sign-ins a second that `fleet init` sets. Off, so that a crowd connects
   // as fast as with the other dressings; the storm switches it on.
   bool admission = false;
+  // kLatchkey: the guard's limits as shipped. Else its buckets are asked as ever and hold so much
+  // that they refuse nobody: a hundred clients can then do the work of many thousands.
+  bool shipped_rates = false;
   // A folder with a ring file, rings.log, to copy; empty: one is written for listed_clients.
   std::filesystem::path rings_from;
 };
@@ -51,8 +54,8 @@ inline constexpr std::string_view kDynamicAdministrator = "bench-administrator";
 class BenchBroker {
  public:
   // Starts it and waits until it takes connections. Errors REASON_STORE_UNAVAILABLE (files, or it
-  // ends; the text has the end of its log), REASON_FULL (no free port), REASON_TIMED_OUT-like
-  // REASON_STORE_UNAVAILABLE after 10 minutes.
+  // ends, or does not serve within 10 minutes; the text has the end of its log), REASON_FULL (no
+  // free port).
   static Result<std::unique_ptr<BenchBroker>> Start(const BrokerWish& wish);
   ~BenchBroker();
   BenchBroker(const BenchBroker&) = delete;

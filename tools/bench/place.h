@@ -15,8 +15,9 @@
 namespace latchkey::bench {
 
 struct PlaceWish {
-  std::filesystem::path keep;     // a folder to work below and to leave; empty: a temporary one
-  std::filesystem::path plugins;  // folder of the broker's plugins; empty: as `fleet init` takes them
+  std::filesystem::path keep;  // a folder to work below and to leave; empty: a temporary one
+  std::filesystem::path
+      plugins;  // folder of the broker's plugins; empty: as `fleet init` takes them
 };
 
 // One thread.

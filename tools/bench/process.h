@@ -20,7 +20,7 @@ struct Usage {
   uint64_t resident_bytes = 0;      // pages in memory
   uint64_t proportional_bytes = 0;  // Pss: shared pages by how many share them
   uint64_t private_bytes = 0;       // RssAnon: pages of its own, without code and files it maps
-  uint64_t written_bytes = 0;       // what it had written to a disk, as pages; not what syncs wait for
+  uint64_t written_bytes = 0;  // what it had written to a disk, as pages; not what syncs wait for
 };
 
 // Of any process of this user. Error REASON_STORE_UNAVAILABLE: it has ended.
@@ -51,6 +51,7 @@ class Process {
   void Stop();
   // SIGKILL, as a crash would, and a wait.
   void Kill();
+
   // 128 + signal when a signal ended it; -1 while it runs.
   int exit_code() const { return exit_code_; }
 

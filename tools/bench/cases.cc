@@ -6,7 +6,9 @@
 namespace latchkey::bench {
 
 const std::vector<Case>& Cases() {
-  static const std::vector<Case> cases = {};
+  static const std::vector<Case> cases = {
+      {"flash", "a command to a car and its receipts back: latency", RunFlash},
+  };
   return cases;
 }
 

@@ -1,0 +1,19 @@
+// The list of all cases, see cases.h.
+#include "tools/bench/cases.h"
+
+#include <algorithm>
+
+namespace latchkey::bench {
+
+const std::vector<Case>& Cases() {
+  static const std::vector<Case> cases = {};
+  return cases;
+}
+
+const Case* FindCase(std::string_view name) {
+  const auto found = std::find_if(Cases().begin(), Cases().end(),
+                                  [&](const Case& each) { return each.name == name; });
+  return found == Cases().end() ? nullptr : &*found;
+}
+
+}  // namespace latchkey::bench

@@ -7,6 +7,9 @@ namespace latchkey::bench {
 
 const std::vector<Case>& Cases() {
   static const std::vector<Case> cases = {
+      {"throughput",
+       "messages per second of broker CPU, bare to Latchkey, 1,000 to 1,000,000 pairings",
+       RunThroughput},
       {"flash", "a command to a car and its receipts back: latency", RunFlash},
   };
   return cases;

@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "proto/topic.h"
 #include "tools/bench/wire.h"
 
 namespace latchkey::bench {
@@ -77,6 +78,7 @@ class Server {
     size_t peer = 0;
     uint64_t generation = 0;
     int qos = 0;
+    std::string filter{};  // with a wildcard; empty: it is known by the topic
   };
 
   // A place of the table; used again for who comes later, with another generation.
@@ -196,9 +198,12 @@ class Server {
       if (!words) {
         return false;
       }
-      const bool all = words->filter.find_first_of("#+") != std::string_view::npos;
-      (all ? everything_ : subscribers_[std::string(words->filter)])
-          .push_back({index, peer.generation, words->qos});
+      const std::string filter(words->filter);
+      if (filter.find_first_of("#+") != std::string::npos) {
+        wild_.push_back({index, peer.generation, words->qos, filter});
+      } else {
+        subscribers_[filter].push_back({index, peer.generation, words->qos});
+      }
       AppendSubscribeAcknowledged(words->packet_id, static_cast<uint8_t>(words->qos), peer.out);
     } else if (packet.type == PacketType::kPingRequest) {
       AppendPingResponse(peer.out);
@@ -214,15 +219,16 @@ class Server {
     if (found != subscribers_.end()) {
       HandTo(found->second, words);
     }
-    HandTo(everything_, words);
+    HandTo(wild_, words);
   }
 
-  void HandTo(std::vector<Subscriber>& subscribers, PublishWords words) {
+  void HandTo(const std::vector<Subscriber>& subscribers, PublishWords words) {
     const int came_with = words.qos;
     for (const Subscriber& subscriber : subscribers) {
       Peer& peer = peers_[subscriber.peer];
-      if (peer.generation != subscriber.generation) {
-        continue;  // it has left
+      const bool left = peer.generation != subscriber.generation;
+      if (left || (!subscriber.filter.empty() && !FilterMatches(subscriber.filter, words.topic))) {
+        continue;
       }
       words.qos = std::min(came_with, subscriber.qos);
       words.retain = false;
@@ -281,7 +287,7 @@ class Server {
   std::vector<size_t> dirty_;
   std::vector<size_t> flushing_;
   std::unordered_map<std::string, std::vector<Subscriber>, TextHash, std::equal_to<>> subscribers_;
-  std::vector<Subscriber> everything_;
+  std::vector<Subscriber> wild_;
 };
 
 }  // namespace

@@ -1,10 +1,9 @@
 // A server that does as little as a server can: it answers PUBLISHes at once and hands them to whom
-// subscribed to exactly that topic, or throws them away. What the load generator reaches against it
+// subscribed, or throws them away. What the load generator reaches against it
 // is the generator's own ceiling, which is printed beside every broker's figure.
 //
 // It is a process of its own, so that it has the other core, as a broker has. It lets everybody
-// in, keeps nothing, and writes what has gathered in one go; who subscribes with a wildcard is
-// given all.
+// in, retains nothing, and writes what has gathered in one go.
 #pragma once
 
 #include <memory>

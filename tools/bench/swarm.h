@@ -133,7 +133,9 @@ class Swarm {
 
   bool IsConnected(size_t client) const { return clients_[client].stage == Stage::kIn; }
 
-  // QoS 1 messages of this client without a PUBACK.
+  // QoS 1 messages without a PUBACK: of all clients, and of this one.
+  size_t unacknowledged() const { return unacknowledged_; }
+
   size_t Unacknowledged(size_t client) const { return clients_[client].unacknowledged; }
 
   // On the wire above TCP.

@@ -25,7 +25,7 @@ TEST_CASE("bench wire: a CONNECT has the bytes of the standard") {
   std::string out;
   AppendConnect({"c", "u", "p", 60, true, 7, 20}, out);
   CHECK(testing::ToHex(out) ==
-        "101e"
+        "101c"
         "00044d515454"
         "05"
         "c2"

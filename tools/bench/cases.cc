@@ -11,6 +11,9 @@ const std::vector<Case>& Cases() {
        "messages per second of broker CPU, bare to Latchkey, 1,000 to 1,000,000 pairings",
        RunThroughput},
       {"flash", "a command to a car and its receipts back: latency", RunFlash},
+      {"ingest", "state messages a second that the bridge stores", RunIngest},
+      {"held", "commands for cars that are away: HELD a second, and for each sync of the disk",
+       RunHeld},
   };
   return cases;
 }

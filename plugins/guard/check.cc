@@ -145,7 +145,7 @@ Verdict CheckReceipt(const Topic& topic, std::string_view payload) {
 Verdict CheckPayload(const Topic& topic, std::string_view payload, Timestamp now) {
   switch (topic.kind) {
     case TopicKind::kState:
-      return VerdictOf(ParseState(payload, topic.group));
+      return VerdictOf(CheckState(payload, topic.group));
     case TopicKind::kPresence:
       return FromWire<v1::Presence>(payload, payload.size()) ? Verdict::Allow() : Malformed();
     case TopicKind::kKeyRing:

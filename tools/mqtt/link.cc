@@ -14,6 +14,7 @@
 
 #include <MQTTAsync.h>
 
+#include "proto/no_delay.h"
 #include "tools/mqtt/session.h"
 
 namespace latchkey::tools {
@@ -35,12 +36,13 @@ std::string TextOf(const char* text, const char* otherwise) {
   return text != nullptr && *text != '\0' ? text : otherwise;
 }
 
-// Nothing may leave a callback: paho is C.
+// Nothing may leave a callback: paho is C. Out of memory, the event is lost and the caller's
+// deadline notices.
 template <class Body>
 void Guarded(Body body) noexcept {
   try {
     body();
-  } catch (...) {  // out of memory: the event is lost, the caller's deadline notices
+  } catch (...) {
     return;
   }
 }
@@ -122,6 +124,7 @@ void OnConnectSuccess(void* context, Success* /*response*/) {
       event.broker = session.brokers.current();
     }
     if (wanted) {
+      SendAtOnceTo(static_cast<uint16_t>(event.broker.port));
       session.queue.Put(std::move(event));
     } else {
       Close(session);
@@ -134,8 +137,8 @@ void OnConnectFailure(void* context, Failure* response) {
   Guarded([context, response] {
     Session& session = SessionOf(context);
     const int answer = AnswerOf(response);
-    LinkEvent event =
-        session.Event(answer > 0 ? LinkEvent::Kind::kRefused : LinkEvent::Kind::kDisconnected);
+    const auto kind = answer > 0 ? LinkEvent::Kind::kRefused : LinkEvent::Kind::kDisconnected;
+    LinkEvent event = session.Event(kind);
     {
       const std::scoped_lock lock(session.mutex);
       session.pending = false;
@@ -260,10 +263,9 @@ void Published(void* context, int reason_code) {
     }
     LinkEvent event = session.Event(LinkEvent::Kind::kPublished);
     event.reason_code = reason_code;
-    event.text =
-        reason_code == 0
-            ? ""
-            : TextOf(MQTTReasonCode_toString(static_cast<MQTTReasonCodes>(reason_code)), "");
+    if (reason_code != 0) {
+      event.text = TextOf(MQTTReasonCode_toString(static_cast<MQTTReasonCodes>(reason_code)), "");
+    }
     event.message.topic = request->topic;
     event.tag = request->tag;
     session.queue.Put(std::move(event));
@@ -303,13 +305,12 @@ void Subscribed(void* context, Codes codes) {
     }
     LinkEvent event = session.Event(LinkEvent::Kind::kSubscribed);
     event.reason_codes = codes(request->filters);
-    if (event.reason_codes.empty()) {
-      return;  // no answer
-    }
     for (const int code : event.reason_codes) {
       event.reason_code = std::max(event.reason_code, code >= kFirstError ? code : 0);
     }
-    session.queue.Put(std::move(event));
+    if (!event.reason_codes.empty()) {  // else there was no answer
+      session.queue.Put(std::move(event));
+    }
   });
 }
 
@@ -386,8 +387,8 @@ Link::Link(size_t index, LinkOptions options, Inbox& inbox) : impl_(std::make_sh
 
 // A connection that is still being made ends with the client, under paho's lock.
 Link::~Link() {
-  Session& session = *impl_->session;
   Disconnect();
+  Session& session = *impl_->session;
   std::unique_lock lock(session.mutex);
   session.closed.wait_for(lock, kDisconnectWait, [&session] { return session.disconnected; });
   lock.unlock();

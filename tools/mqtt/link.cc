@@ -14,6 +14,7 @@
 
 #include <MQTTAsync.h>
 
+#include "proto/no_delay.h"
 #include "tools/mqtt/callbacks.h"
 #include "tools/mqtt/session.h"
 
@@ -105,6 +106,7 @@ void OnConnectSuccess(void* context, Success* response) {
       event.broker = session.brokers.current();
     }
     if (wanted) {
+      SendAtOnceTo(static_cast<uint16_t>(event.broker.port));
       session.queue.Put(std::move(event));
     } else {
       Close(session);
@@ -117,8 +119,8 @@ void OnConnectFailure(void* context, Failure* response) {
   Guarded([context, response] {
     Session& session = SessionOf(context);
     const int answer = AnswerOf(response);
-    LinkEvent event =
-        session.Event(answer > 0 ? LinkEvent::Kind::kRefused : LinkEvent::Kind::kDisconnected);
+    const auto kind = answer > 0 ? LinkEvent::Kind::kRefused : LinkEvent::Kind::kDisconnected;
+    LinkEvent event = session.Event(kind);
     {
       const std::scoped_lock lock(session.mutex);
       session.pending = false;
@@ -289,8 +291,8 @@ Link::Link(size_t index, LinkOptions options, Inbox& inbox) : impl_(std::make_sh
 
 // A connection that is still being made ends with the client, under paho's lock.
 Link::~Link() {
-  Session& session = *impl_->session;
   Disconnect();
+  Session& session = *impl_->session;
   std::unique_lock lock(session.mutex);
   session.closed.wait_for(lock, kDisconnectWait, [&session] { return session.disconnected; });
   lock.unlock();

@@ -145,7 +145,7 @@ class Round {
       ready.push_back(Make(i % cars, i / cars));
     }
     seconds_.clear();
-    const double syncs = *bridge_->Metric(kCommits);
+    LK_TRY(const double syncs, bridge_->Metric(kCommits));
     const Usage used = bridge_->Used();
     const double began = MonotonicSeconds();
     size_t next = 0;

@@ -57,6 +57,22 @@ const std::map<std::string, WantedCase>& WantedCases() {
          {"HELD for each commit at saturation", "bridge", 1, 1e4},
          {"HELD one at a time, p50", "bridge", 0.05, 10000}},
         3}},
+      {"growth",
+       {{{"directory's heap per pairing", "10000 pairings", 20, 2000},
+         {"broker's memory per pairing", "10000 pairings", 20, 20000},
+         {"look-up of a pairing", "latchkey", 1, 1e5},
+         {"look-up of a stranger", "latchkey", 1, 1e5},
+         {"ring change in the directory", "latchkey", 1, 1e5},
+         {"ring change, broker CPU in all", "latchkey", 1, 1e6},
+         {"change, broker CPU in all", "dynamic_security", 1, 1e7},
+         {"store opens", "latchkey", 1e-4, 100}},
+        2}},
+      {"car_day",
+       {{{"bytes a day", "car", 5e4, 5e7},
+         {"bytes a day", "text, changed only", 5e4, 5e7},
+         {"bytes an hour, parked", "car", 1e3, 1e7},
+         {"CPU a day", "car", 1e-3, 100}},
+        7}},
   };
   return cases;
 }

@@ -14,6 +14,8 @@ const std::vector<Case>& Cases() {
       {"ingest", "state messages a second that the bridge stores", RunIngest},
       {"held", "commands for cars that are away: HELD a second, and for each sync of the disk",
        RunHeld},
+      {"growth", "what a pairing costs, and a change of one, 1,000 to 1,000,000", RunGrowth},
+      {"car_day", "a recorded day of a car on the wire, and as an OVMS module's text", RunCarDay},
   };
   return cases;
 }

@@ -10,6 +10,7 @@ const std::vector<Case>& Cases() {
       {"throughput",
        "messages per second of broker CPU, bare to Latchkey, 1,000 to 1,000,000 pairings",
        RunThroughput},
+      {"storm", "all cars come back after the broker has crashed", RunStorm},
   };
   return cases;
 }

@@ -222,7 +222,7 @@ Complaints CheckDoors(const Tree& tree) {
 
 bool IsPure(const std::string& path) {
   static const std::regex pure(
-      "^(proto/(?!crypto)|plugins/auth/"
+      "^(proto/(?!crypto|no_delay)|plugins/auth/"
       "(identity|directory|access|admission|sessions|control|events|taps|teller)\\.|plugins/"
       "rate\\.|"
       "plugins/guard/(check|limits)\\.|"

@@ -63,6 +63,8 @@ class BenchBroker {
 
   Dressing dressing() const { return wish_.dressing; }
 
+  bool tls() const { return wish_.tls; }
+
   // Cars, the tap and the bridge; phones.
   int car_port() const { return car_port_; }
 

@@ -10,6 +10,10 @@ const std::vector<Case>& Cases() {
       {"throughput",
        "messages per second of broker CPU, bare to Latchkey, 1,000 to 1,000,000 pairings",
        RunThroughput},
+      {"flash", "a command to a car and its receipts back: latency", RunFlash},
+      {"ingest", "state messages a second that the bridge stores", RunIngest},
+      {"held", "commands for cars that are away: HELD a second, and for each sync of the disk",
+       RunHeld},
       {"storm", "all cars come back after the broker has crashed", RunStorm},
   };
   return cases;

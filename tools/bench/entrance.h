@@ -29,11 +29,11 @@ class Entrance {
   // With a token that is good for an hour.
   Result<ClientWish> Phone(size_t phone) const;
   Result<ClientWish> Tap() const;
+  // Of anyone else.
+  Result<ClientWish> With(const SignIn& sign_in) const;
 
  private:
   explicit Entrance(const BenchBroker& broker) : broker_(&broker) {}
-
-  Result<ClientWish> With(const SignIn& sign_in) const;
 
   const BenchBroker* broker_;
   Endpoint cars_;

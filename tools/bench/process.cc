@@ -199,6 +199,10 @@ Result<void> RunToEnd(const std::vector<std::string>& arguments, const std::file
   return {};
 }
 
+size_t ProcessorCount() {
+  return static_cast<size_t>(std::max(::sysconf(_SC_NPROCESSORS_ONLN), 1L));
+}
+
 size_t AllowFiles() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) {

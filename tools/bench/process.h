@@ -76,6 +76,9 @@ class Process {
 Result<void> RunToEnd(const std::vector<std::string>& arguments, const std::filesystem::path& log,
                       Duration patience);
 
+// Processors that are switched on.
+size_t ProcessorCount();
+
 // As many open files as the system lets this process and its children have; how many that are.
 size_t AllowFiles();
 

@@ -9,7 +9,6 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include "tools/bench/cases.h"
 #include "tools/bench/process.h"
@@ -46,7 +45,7 @@ void DescribeMachine(bench::Report& report, const bench::Wish& wish) {
   utsname system{};
   ::uname(&system);
   report.Machine("processor", FirstValue("/proc/cpuinfo", "model name") + ", " +
-                                  std::to_string(::sysconf(_SC_NPROCESSORS_ONLN)) + " cores");
+                                  std::to_string(bench::ProcessorCount()) + " cores");
   report.Machine("memory", FirstValue("/proc/meminfo", "MemTotal"));
   report.Machine("system", std::string(system.sysname) + " " + system.release);
   report.Machine("open files", std::to_string(bench::AllowFiles()) + " a process");

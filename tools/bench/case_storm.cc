@@ -8,6 +8,8 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
+#include <functional>
 #include <memory>
 #include <queue>
 #include <random>
@@ -65,7 +67,10 @@ class Herd {
     };
   }
 
-  ~Herd() { Join(); }
+  ~Herd() {
+    stop_ = true;
+    Join();
+  }
 
   Herd(const Herd&) = delete;
   Herd& operator=(const Herd&) = delete;
@@ -90,8 +95,8 @@ class Herd {
     thread_ = std::thread([this] {
       all_back_ = swarm_.DriveUntil(kPatience, [this] {
         ReturnDue();
-        return swarm_.counters().entered >= entered_before_ + swarm_.size() &&
-               swarm_.connected() == swarm_.size();
+        return stop_ || (swarm_.counters().entered >= entered_before_ + swarm_.size() &&
+                         swarm_.connected() == swarm_.size());
       });
       over_ = true;
     });
@@ -140,6 +145,7 @@ class Herd {
   Moment last_in_{};
   bool all_back_ = false;
   std::atomic<bool> over_ = false;
+  std::atomic<bool> stop_ = false;
   std::thread thread_;
 };
 

@@ -236,20 +236,29 @@ void Throughput::Describe() {
 
 void Throughput::Tell(const std::string& work,
                       const std::map<std::string, std::vector<Window>>& windows) {
+  std::vector<double> generator;
+  std::string idle;
   for (const Subject& subject : subjects_) {
     const std::vector<Window>& own = windows.at(subject.name);
     const std::string name = subject.name + ": " + work;
     report_.Figure(kCase, name, "messages per CPU second", "1/s", SpreadOf(PerCpu(own)));
     const Spread busy = SpreadOf(Each(own, [](const Window& w) { return w.server_busy(); }));
-    const Spread generator = SpreadOf(Each(own, [](const Window& w) { return w.own_busy(); }));
     report_.Figure(kCase, name, "broker_busy", "", busy);
-    report_.Figure(kCase, name, "generator_busy", "", generator);
     if (busy.median < kBusyEnough) {
-      report_.Note(kCase,
-                   name + ": the broker was busy only " + NumberText(busy.median) +
-                       " of the time: something else was the bottleneck",
-                   Validity::kInvalid);
+      idle += (idle.empty() ? "" : ", ") + subject.name + " " + NumberText(busy.median);
     }
+    const std::vector<double> shares = Each(own, [](const Window& w) { return w.own_busy(); });
+    generator.insert(generator.end(), shares.begin(), shares.end());
+  }
+  report_.Figure(kCase, "generator: " + work, "generator_busy, all subjects", "",
+                 SpreadOf(generator));
+  if (!idle.empty()) {
+    report_.Note(kCase,
+                 work + ": brokers were at work less than " + NumberText(kBusyEnough) +
+                     " of the time, so something else was the bottleneck (other processes, "
+                     "or the generator): " +
+                     idle,
+                 Validity::kInvalid);
   }
   TellRatios(work, windows);
 }

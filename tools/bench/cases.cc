@@ -15,6 +15,7 @@ const std::vector<Case>& Cases() {
       {"held", "commands for cars that are away: HELD a second, and for each sync of the disk",
        RunHeld},
       {"growth", "what a pairing costs, and a change of one, 1,000 to 1,000,000", RunGrowth},
+      {"storm", "all cars come back after the broker has crashed", RunStorm},
       {"car_day", "a recorded day of a car on the wire, and as an OVMS module's text", RunCarDay},
   };
   return cases;

@@ -110,13 +110,8 @@ void Swarm::Renew(size_t client, std::string password) {
   clients_[client].wish.password = std::move(password);
 }
 
-bool Swarm::Settled() const {
-  return waiting_.empty() && connecting_ == 0 && unacknowledged_ == 0 && unanswered_ == 0 &&
-         dirty_.empty();
-}
-
 bool Swarm::Drive(Duration for_at_most) {
-  return DriveUntil(for_at_most, [this] { return Settled(); });
+  return DriveUntil(for_at_most, [this] { return settled(); });
 }
 
 bool Swarm::DriveUntil(Duration for_at_most, const std::function<bool()>& done) {

@@ -133,6 +133,12 @@ class Swarm {
 
   bool IsConnected(size_t client) const { return clients_[client].stage == Stage::kIn; }
 
+  // Nothing is on its way: what Drive waits for.
+  bool settled() const {
+    return waiting_.empty() && connecting_ == 0 && unacknowledged_ == 0 && unanswered_ == 0 &&
+           dirty_.empty();
+  }
+
   // QoS 1 messages without a PUBACK: of all clients, and of this one.
   size_t unacknowledged() const { return unacknowledged_; }
 
@@ -195,7 +201,6 @@ class Swarm {
   void Close(size_t index);
   void Lose(size_t index, const Lost& lost);
   void PingQuiet();
-  bool Settled() const;
 
   Endpoint endpoint_;
   int epoll_ = -1;

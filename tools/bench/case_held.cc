@@ -240,7 +240,8 @@ class Round {
       return;
     }
     if (outcome->state != v1::RECEIPT_STATE_HELD) {
-      wrong_ = "a command ends " + std::string(ToText(outcome->state)) + ": " + outcome->text;
+      wrong_ =
+          "a command ends " + std::string(latchkey::ToText(outcome->state)) + ": " + outcome->text;
     }
     seconds_.push_back(std::chrono::duration<double>(arrived.at - found->second.sent_at).count());
     waiting_.erase(found);

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "bridge/mqtt_impl.h"
+#include "proto/no_delay.h"
 
 namespace latchkey::bridge {
 
@@ -47,6 +48,7 @@ void OnConnected(void* context, MQTTAsync_successData5* response) {
                 response->alt.connect.sessionPresent != 0 &&
                 SystemNow().mono - impl.begun < kKeptFor;
     impl.connected_before = true;
+    SendAtOnceTo(static_cast<uint16_t>(impl.options.port));
     impl.tasks.PutAlways(Connected{});
   });
 }

@@ -90,6 +90,7 @@ struct Loaded {
   mosquitto_plugin_id_t* id = nullptr;
   MosquittoBroker broker;
   std::unique_ptr<Plugin> plugin;
+  Events wants;
 };
 
 // Runs `body`; on a fault counts it and gives `denied`.
@@ -145,23 +146,23 @@ std::optional<At> AtOf(int access) {
 
 int OnAclCheck(int /*event*/, void* event_data, void* user_data) {
   auto* event = static_cast<mosquitto_evt_acl_check*>(event_data);
+  const Events& wants = static_cast<Loaded*>(user_data)->wants;
+  const int allowed = wants.access == Word::kDecides ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
   if (event->access == MOSQ_ACL_UNSUBSCRIBE) {
-    return static_cast<Loaded*>(user_data)->plugin->Wants().access == Word::kDecides
-               ? MOSQ_ERR_SUCCESS
-               : MOSQ_ERR_PLUGIN_DEFER;
+    return allowed;
+  }
+  if (event->access == MOSQ_ACL_READ && !wants.deliveries) {
+    return MOSQ_ERR_PLUGIN_DEFER;
   }
   const std::optional<At> at = AtOf(event->access);
   if (!at) {
     return MOSQ_ERR_ACL_DENIED;
   }
-  return Guarded(user_data, *at, MOSQ_ERR_ACL_DENIED, [event, at](Plugin& plugin, Now now) -> int {
+  return Guarded(user_data, *at, MOSQ_ERR_ACL_DENIED, [&](Plugin& plugin, Now now) -> int {
     const AccessRequest request{ClientOf(event->client), *at, View(event->topic),
                                 View(event->payload, event->payloadlen),
                                 event->retain ? Retain::kYes : Retain::kNo};
-    if (!plugin.CheckAccess(request, now).allowed()) {
-      return MOSQ_ERR_ACL_DENIED;
-    }
-    return plugin.Wants().access == Word::kDecides ? MOSQ_ERR_SUCCESS : MOSQ_ERR_PLUGIN_DEFER;
+    return plugin.CheckAccess(request, now).allowed() ? allowed : MOSQ_ERR_ACL_DENIED;
   });
 }
 
@@ -286,7 +287,7 @@ int OnReload(int /*event*/, void* /*event_data*/, void* user_data) {
 }
 
 int Register(Loaded* loaded) {
-  const Events wants = loaded->plugin->Wants();
+  const Events& wants = loaded->wants;
 
   const struct {
     bool wanted;
@@ -330,6 +331,7 @@ int Load(mosquitto_plugin_id_t* identifier, void** user_data, const mosquitto_op
     return MOSQ_ERR_INVAL;
   }
   loaded->plugin = std::move(*plugin);
+  loaded->wants = loaded->plugin->Wants();
   const int result = Register(loaded.get());
   *user_data = loaded.release();
   return result;

@@ -95,12 +95,13 @@ struct ControlRequest {
 // decides. kMayRefuse: a refusal is final, anything else is left to the next plugin.
 enum class Word : uint8_t { kNone, kMayRefuse, kDecides };
 
-// Which events a plugin answers.
+// Which events a plugin answers. Asked for once.
 struct Events {
   bool sign_in = false;
   Word access = Word::kNone;
   bool message = false;
   std::string control_topic;  // empty: none
+  bool deliveries = true;     // false: accesses of kRead are left to the next plugin, unasked
 };
 
 class Plugin {

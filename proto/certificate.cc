@@ -1,13 +1,11 @@
-// Identity URIs as a grammar, and X.509 as libcrypto reads it.
+// X.509 as libcrypto reads it.
 #include "proto/certificate.h"
 
-#include <algorithm>
 #include <array>
 #include <chrono>
 #include <ctime>
 #include <memory>
 #include <optional>
-#include <vector>
 
 #include <openssl/asn1.h>
 #include <openssl/bio.h>
@@ -18,7 +16,7 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
-#include "proto/keyring.h"
+#include "proto/last_read.h"
 
 namespace latchkey {
 
@@ -39,122 +37,36 @@ using Bio = std::unique_ptr<BIO, Free<BIO_free_all>>;
 using CrlPointer = std::unique_ptr<X509_CRL, Free<X509_CRL_free>>;
 using Integer = std::unique_ptr<ASN1_INTEGER, Free<ASN1_INTEGER_free>>;
 
-constexpr std::string_view kUrn = "urn:latchkey:";
 constexpr size_t kCertificateBytesMax = 4096;
 constexpr size_t kPemBytesMax = 65536;
-constexpr size_t kUriBytesMax = 256;
-constexpr size_t kNameCharactersMax = 32;
 constexpr size_t kSerialBytesMax = 20;
 constexpr size_t kCrlBytesMax = 8 * 1024 * 1024;  // some 200,000 revoked certificates
+// Of each thread. A certificate as libcrypto holds it takes about 5 KB.
+constexpr size_t kLastReadSlots = 64;
 
 tl::unexpected<Error> Bad(std::string text) {
   return Fail(v1::REASON_BAD_CERTIFICATE, std::move(text));
 }
-
-bool IsStaffName(std::string_view text) {
-  return !text.empty() && text.size() <= kNameCharactersMax &&
-         std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                  c == '-' || c == '_';
-         });
-}
-
-std::vector<std::string_view> Split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  for (;;) {
-    const size_t at = text.find(separator);
-    parts.push_back(text.substr(0, at));
-    if (at == std::string_view::npos) {
-      return parts;
-    }
-    text.remove_prefix(at + 1);
-  }
-}
-
-// nullopt: a word that is no group, or one twice.
-std::optional<uint32_t> ParseGroups(std::string_view text) {
-  uint32_t mask = 0;
-  for (const std::string_view word : Split(text, '+')) {
-    const std::optional<Group> group = ParseGroup(word);
-    if (!group || (mask & Bit(ReadPermission(*group))) != 0) {
-      return std::nullopt;
-    }
-    mask |= Bit(ReadPermission(*group));
-  }
-  return WithImplied(mask);
-}
-
-std::optional<CertificateIdentity> ParseParts(const std::vector<std::string_view>& parts) {
-  if (parts[0] == "car" && parts.size() == 3) {
-    const auto fleet = FleetId::Parse(parts[1]);
-    const auto car = CarId::Parse(parts[2]);
-    if (fleet && car) {
-      return CarIdentity{{*fleet, *car}};
-    }
-  }
-  if (parts[0] == "operator" && parts.size() == 4) {
-    const auto fleet = FleetId::Parse(parts[1]);
-    const auto groups = ParseGroups(parts[3]);
-    if (fleet && groups && IsStaffName(parts[2])) {
-      return OperatorIdentity{*fleet, std::string(parts[2]), *groups};
-    }
-  }
-  if (parts[0] == "bridge" && parts.size() == 2 && IsStaffName(parts[1])) {
-    return BridgeIdentity{std::string(parts[1])};
-  }
-  if (parts[0] == "registrar" && parts.size() == 2) {
-    if (const auto fleet = FleetId::Parse(parts[1])) {
-      return RegistrarIdentity{*fleet};
-    }
-  }
-  if (parts[0] == "administrator" && parts.size() == 2 && IsStaffName(parts[1])) {
-    return AdministratorIdentity{std::string(parts[1])};
-  }
-  if (parts[0] == "peer" && parts.size() == 2 && IsStaffName(parts[1])) {
-    return PeerIdentity{std::string(parts[1])};
-  }
-  return std::nullopt;
-}
-
-struct UriWriter {
-  std::string operator()(const CarIdentity& car) const {
-    return "car:" + car.ref.fleet.str() + ":" + car.ref.car.str();
-  }
-
-  std::string operator()(const OperatorIdentity& staff) const {
-    std::string groups;
-    const bool implied = (staff.permissions & Bit(v1::PERMISSION_READ_LOCATION)) != 0;
-    for (const Group group : kGroups) {
-      const bool written = group != Group::kArea || !implied;
-      if (written && (staff.permissions & Bit(ReadPermission(group))) != 0) {
-        groups += (groups.empty() ? "" : "+") + std::string(ToText(group));
-      }
-    }
-    return "operator:" + staff.fleet.str() + ":" + staff.name + ":" + groups;
-  }
-
-  std::string operator()(const BridgeIdentity& bridge) const { return "bridge:" + bridge.name; }
-
-  std::string operator()(const RegistrarIdentity& registrar) const {
-    return "registrar:" + registrar.fleet.str();
-  }
-
-  std::string operator()(const AdministratorIdentity& administrator) const {
-    return "administrator:" + administrator.name;
-  }
-
-  std::string operator()(const PeerIdentity& peer) const { return "peer:" + peer.name; }
-};
 
 // nullptr: not exactly one certificate.
 X509Pointer ParseX509(std::string_view der) {
   if (der.empty() || der.size() > kCertificateBytesMax) {
     return nullptr;
   }
-  const auto* at = reinterpret_cast<const unsigned char*>(der.data());
-  const auto* end = at + der.size();
-  X509Pointer certificate(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
-  return at == end ? std::move(certificate) : nullptr;
+  thread_local LastRead<X509Pointer> last(kLastReadSlots);
+  const X509Pointer* read = last.Find(der);
+  if (read == nullptr) {
+    const auto* at = reinterpret_cast<const unsigned char*>(der.data());
+    const auto* end = at + der.size();
+    X509Pointer certificate(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
+    if (certificate == nullptr || at != end) {
+      return nullptr;
+    }
+    last.Keep(der, std::move(certificate));
+    read = last.Find(der);
+  }
+  X509_up_ref(read->get());
+  return X509Pointer(read->get());
 }
 
 std::optional<Timestamp> ToTimestamp(const ASN1_TIME* time) {
@@ -219,7 +131,7 @@ std::string UriOf(const X509* certificate) {
     const ASN1_IA5STRING* text = name->d.uniformResourceIdentifier;
     const std::string_view value(reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
                                  static_cast<size_t>(ASN1_STRING_length(text)));
-    if (value.substr(0, kUrn.size()) != kUrn) {
+    if (value.substr(0, kIdentityUrn.size()) != kIdentityUrn) {
       continue;
     }
     if (!uri.empty()) {
@@ -297,41 +209,63 @@ Result<uint64_t> CrlNumberOf(const X509_CRL* crl) {
   return value;
 }
 
-Result<void> CheckTimes(const X509* certificate, std::string_view what, Timestamp now) {
+struct Validity {
+  Timestamp begin;
+  Timestamp end;
+};
+
+Result<Validity> ValidityOf(const X509* certificate, std::string_view what) {
   const auto begin = ToTimestamp(X509_get0_notBefore(certificate));
   const auto end = ToTimestamp(X509_get0_notAfter(certificate));
   if (!begin || !end) {
     return Bad(std::string(what) + " has no readable validity: have it issued again");
   }
-  if (now < *begin) {
+  return Validity{*begin, *end};
+}
+
+Result<void> CheckTimes(const Validity& validity, std::string_view what, Timestamp now) {
+  if (now < validity.begin) {
     return Bad(std::string(what) + " is not valid yet: check the clock");
   }
-  if (now > *end) {
+  if (now > validity.end) {
     return Bad(std::string(what) + " has expired: have a new one issued");
   }
   return {};
 }
 
-}  // namespace
+// A certificate that its CA has signed: all that is left to ask is the time.
+struct Chain {
+  Validity leaf;
+  Validity ca;
+};
 
-std::string ToUri(const CertificateIdentity& identity) {
-  return std::string(kUrn) + std::visit(UriWriter{}, identity);
-}
-
-Result<CertificateIdentity> ParseIdentityUri(std::string_view uri) {
-  if (uri.size() <= kUriBytesMax && uri.substr(0, kUrn.size()) == kUrn) {
-    auto identity = ParseParts(Split(uri.substr(kUrn.size()), ':'));
-    if (identity) {
-      return std::move(*identity);
-    }
+Result<Chain> CheckChain(std::string_view der, std::string_view ca_der) {
+  const X509Pointer leaf = ParseX509(der);
+  const X509Pointer ca = ParseX509(ca_der);
+  if (leaf == nullptr || ca == nullptr) {
+    return Bad(leaf == nullptr ? "certificate does not parse" : "CA certificate does not parse");
   }
-  return Bad(
-      "not a Latchkey identity: want urn:latchkey:car:FLEET:CAR, "
-      "urn:latchkey:operator:FLEET:NAME:GROUPS, urn:latchkey:bridge:NAME, "
-      "urn:latchkey:registrar:FLEET or urn:latchkey:administrator:NAME");
+  const uint32_t flags = X509_get_extension_flags(ca.get());
+  if ((flags & EXFLAG_CA) == 0 || (flags & EXFLAG_INVALID) != 0 ||
+      (X509_get_key_usage(ca.get()) & KU_KEY_CERT_SIGN) == 0) {
+    return Bad("the issuing certificate is not a CA");
+  }
+  if ((X509_get_extension_flags(leaf.get()) & (EXFLAG_INVALID | EXFLAG_CRITICAL)) != 0) {
+    return Bad("certificate has an extension that is broken, or critical and not known");
+  }
+  if (X509_NAME_cmp(X509_get_issuer_name(leaf.get()), X509_get_subject_name(ca.get())) != 0) {
+    return Bad("certificate names another issuer than this CA");
+  }
+  EVP_PKEY* ca_key = X509_get0_pubkey(ca.get());
+  if (ca_key == nullptr || X509_verify(leaf.get(), ca_key) != 1) {
+    return Bad("certificate is not signed by this CA");
+  }
+  LK_TRY(const Validity leaf_validity, ValidityOf(leaf.get(), "certificate"));
+  LK_TRY(const Validity ca_validity, ValidityOf(ca.get(), "CA certificate"));
+  return Chain{leaf_validity, ca_validity};
 }
 
-Result<Certificate> Certificate::FromDer(std::string_view der) {
+Result<Certificate> ReadDer(std::string_view der) {
   const X509Pointer x509 = ParseX509(der);
   if (x509 == nullptr) {
     return Bad("certificate does not parse: give one X.509 certificate of at most 4096 bytes");
@@ -356,6 +290,18 @@ Result<Certificate> Certificate::FromDer(std::string_view der) {
   }
   return Certificate{std::string(der),  std::move(identity), std::move(*key), *begin, *end,
                      std::move(*serial)};
+}
+
+}  // namespace
+
+Result<Certificate> Certificate::FromDer(std::string_view der) {
+  thread_local LastRead<Certificate> last(kLastReadSlots);
+  if (const Certificate* read = last.Find(der)) {
+    return *read;
+  }
+  LK_TRY(Certificate certificate, ReadDer(der));
+  last.Keep(der, certificate);
+  return certificate;
 }
 
 Result<Certificate> Certificate::FromPem(std::string_view pem) {
@@ -399,28 +345,17 @@ std::optional<std::string> TakeX509Der(void* x509) {
 }
 
 Result<void> CheckSignedBy(std::string_view der, std::string_view ca_der, Timestamp now) {
-  const X509Pointer leaf = ParseX509(der);
-  const X509Pointer ca = ParseX509(ca_der);
-  if (leaf == nullptr || ca == nullptr) {
-    return Bad(leaf == nullptr ? "certificate does not parse" : "CA certificate does not parse");
+  thread_local LastRead<Chain> last(kLastReadSlots);
+  std::string both(ca_der);  // DER says its own length, so no other two make the same bytes
+  both += der;
+  const Chain* chain = last.Find(both);
+  if (chain == nullptr) {
+    LK_TRY(const Chain checked, CheckChain(der, ca_der));
+    last.Keep(both, checked);
+    chain = last.Find(both);
   }
-  const uint32_t flags = X509_get_extension_flags(ca.get());
-  if ((flags & EXFLAG_CA) == 0 || (flags & EXFLAG_INVALID) != 0 ||
-      (X509_get_key_usage(ca.get()) & KU_KEY_CERT_SIGN) == 0) {
-    return Bad("the issuing certificate is not a CA");
-  }
-  if ((X509_get_extension_flags(leaf.get()) & (EXFLAG_INVALID | EXFLAG_CRITICAL)) != 0) {
-    return Bad("certificate has an extension that is broken, or critical and not known");
-  }
-  if (X509_NAME_cmp(X509_get_issuer_name(leaf.get()), X509_get_subject_name(ca.get())) != 0) {
-    return Bad("certificate names another issuer than this CA");
-  }
-  EVP_PKEY* ca_key = X509_get0_pubkey(ca.get());
-  if (ca_key == nullptr || X509_verify(leaf.get(), ca_key) != 1) {
-    return Bad("certificate is not signed by this CA");
-  }
-  LK_CHECK(CheckTimes(leaf.get(), "certificate", now));
-  return CheckTimes(ca.get(), "CA certificate", now);
+  LK_CHECK(CheckTimes(chain->leaf, "certificate", now));
+  return CheckTimes(chain->ca, "CA certificate", now);
 }
 
 Result<Timestamp> EndOf(std::string_view der) {

@@ -17,6 +17,8 @@
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 
+#include "proto/last_read.h"
+
 namespace latchkey {
 
 namespace {
@@ -35,10 +37,15 @@ using DigestContext = std::unique_ptr<EVP_MD_CTX, Free<EVP_MD_CTX_free>>;
 using Number = std::unique_ptr<BIGNUM, Free<BN_free>>;
 using EcdsaSignature = std::unique_ptr<ECDSA_SIG, Free<ECDSA_SIG_free>>;
 using Bio = std::unique_ptr<BIO, Free<BIO_free_all>>;
+using Curve = std::unique_ptr<EC_GROUP, Free<EC_GROUP_free>>;
+using Point = std::unique_ptr<EC_POINT, Free<EC_POINT_free>>;
 
 constexpr size_t kCoordinateBytes = 32;
 constexpr size_t kPemBytesMax = 16384;
 constexpr size_t kDerSignatureBytesMax = 80;
+constexpr size_t kUncompressedBytes = 1 + 2 * kCoordinateBytes;
+// Of each thread, some 200 bytes each: keys that are named again whenever their ring changes.
+constexpr size_t kLastIdsSlots = 1024;
 // SEQUENCE { SEQUENCE { id-ecPublicKey, prime256v1 }, BIT STRING of 65 bytes }: RFC 5480.
 constexpr std::string_view kSpkiPrefix(
     "\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
@@ -156,6 +163,30 @@ KeyPointer EmptyKey() {
   return key;
 }
 
+bool IsCompressed(std::string_view point) {
+  return point.size() == kPublicKeyBytes && (point[0] == '\x02' || point[0] == '\x03');
+}
+
+Result<void> CheckForm(std::string_view point) {
+  const bool uncompressed = point.size() == kUncompressedBytes && point[0] == '\x04';
+  if (!IsCompressed(point) && !uncompressed) {
+    return Fail(v1::REASON_MALFORMED,
+                "public key is " + std::to_string(point.size()) +
+                    " bytes: send a SEC 1 point, 33 bytes compressed or 65 uncompressed");
+  }
+  return {};
+}
+
+tl::unexpected<Error> NotOnCurve() {
+  ERR_clear_error();
+  return Fail(v1::REASON_MALFORMED, "public key is not a point of P-256: make a new key");
+}
+
+// `der` as PublicKey::ToDer.
+KeyId IdOfDer(std::string_view der) {
+  return KeyId::Parse(Base64UrlEncode(Sha256(der)).substr(0, 22)).value();
+}
+
 }  // namespace
 
 struct PublicKey::Impl {
@@ -200,22 +231,38 @@ PublicKey& PublicKey::operator=(PublicKey&&) noexcept = default;
 PublicKey::~PublicKey() = default;
 
 Result<PublicKey> PublicKey::FromPoint(std::string_view point) {
-  const bool compressed =
-      point.size() == kPublicKeyBytes && (point[0] == '\x02' || point[0] == '\x03');
-  const bool uncompressed = point.size() == 1 + 2 * kCoordinateBytes && point[0] == '\x04';
-  if (!compressed && !uncompressed) {
-    return Fail(v1::REASON_MALFORMED,
-                "public key is " + std::to_string(point.size()) +
-                    " bytes: send a SEC 1 point, 33 bytes compressed or 65 uncompressed");
-  }
+  LK_CHECK(CheckForm(point));
   // Reading the point finds what is not on the curve; infinity has another length.
   KeyPointer key = EmptyKey();
   if (EVP_PKEY_set1_encoded_public_key(key.get(), Bytes(point), point.size()) == 1) {
-    return PublicKey(compressed ? std::make_unique<Impl>(std::move(key))
-                                : std::make_unique<Impl>(std::move(key), point));
+    return PublicKey(IsCompressed(point) ? std::make_unique<Impl>(std::move(key))
+                                         : std::make_unique<Impl>(std::move(key), point));
   }
-  ERR_clear_error();
-  return Fail(v1::REASON_MALFORMED, "public key is not a point of P-256: make a new key");
+  return NotOnCurve();
+}
+
+// The points themselves and not a key: libcrypto takes twice as long for one.
+Result<KeyId> PublicKey::IdOf(std::string_view point) {
+  thread_local LastRead<KeyId> last(kLastIdsSlots);
+  if (const KeyId* id = last.Find(point)) {
+    return *id;
+  }
+  LK_CHECK(CheckForm(point));
+  thread_local const Curve curve(EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1));
+  LK_ASSERT(curve != nullptr);
+  const Point read(EC_POINT_new(curve.get()));
+  LK_ASSERT(read != nullptr);
+  if (EC_POINT_oct2point(curve.get(), read.get(), Bytes(point), point.size(), nullptr) != 1) {
+    return NotOnCurve();
+  }
+  std::string der(kSpkiPrefix);
+  der.resize(kSpkiPrefix.size() + kUncompressedBytes);
+  LK_ASSERT(EC_POINT_point2oct(curve.get(), read.get(), POINT_CONVERSION_UNCOMPRESSED,
+                               Bytes(der) + kSpkiPrefix.size(), kUncompressedBytes,
+                               nullptr) == kUncompressedBytes);
+  KeyId id = IdOfDer(der);
+  last.Keep(point, id);
+  return id;
 }
 
 Result<PublicKey> PublicKey::FromCoordinates(std::string_view x, std::string_view y) {
@@ -250,7 +297,7 @@ std::string PublicKey::ToDer() const {
 }
 
 KeyId PublicKey::Id() const {
-  return KeyId::Parse(Base64UrlEncode(Sha256(ToDer())).substr(0, 22)).value();
+  return IdOfDer(ToDer());
 }
 
 bool PublicKey::Verify(std::string_view bytes, std::string_view signature) const {

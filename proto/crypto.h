@@ -39,6 +39,8 @@ class PublicKey {
   static Result<PublicKey> FromPoint(std::string_view point);
   // From the affine coordinates of a JWK, 32 bytes each.
   static Result<PublicKey> FromCoordinates(std::string_view x, std::string_view y);
+  // The Id of the key that FromPoint would make, with its errors, for who needs no more.
+  static Result<KeyId> IdOf(std::string_view point);
   // SEC 1 compressed, 33 bytes.
   std::string ToPoint() const;
   // Affine coordinates, 32 bytes each.

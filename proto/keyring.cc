@@ -173,8 +173,8 @@ Result<RingKey> KeyFromWire(const v1::Key& key) {
   if (key.public_key().size() != kPublicKeyBytes) {
     return Fail(v1::REASON_MALFORMED, "a key is not a 33-byte compressed point: refused");
   }
-  LK_TRY(const PublicKey public_key, PublicKey::FromPoint(key.public_key()));
-  RingKey checked{public_key.Id(), key.public_key(), key.role(), 0, {}, {}, key.label()};
+  LK_TRY(KeyId id, PublicKey::IdOf(key.public_key()));
+  RingKey checked{std::move(id), key.public_key(), key.role(), 0, {}, {}, key.label()};
   const std::string name = "key " + checked.id.str();
   if (!v1::Role_IsValid(key.role()) || key.role() == v1::ROLE_UNSPECIFIED) {
     return Fail(v1::REASON_MALFORMED, name + " has no role this software knows: refused");

@@ -1,5 +1,6 @@
 // State groups by reflection: each signal's name, VSS path and unit come from state.proto's
-// options, its range from the table below, so a signal is added in two places and nowhere else.
+// options, its range from the table of state_ranges.cc, so a signal is added in two places and
+// nowhere else.
 #include "proto/state.h"
 
 #include <algorithm>
@@ -12,6 +13,8 @@
 #include <google/protobuf/message.h>
 
 #include "proto/area.h"
+#include "proto/state_ranges.h"
+#include "proto/usual_state.h"
 #include "proto/wire.h"
 
 namespace latchkey {
@@ -25,75 +28,6 @@ constexpr size_t kPathBytesMax = 128;
 constexpr size_t kAppIdBytesMax = 128;
 constexpr size_t kAppVersionBytesMax = 32;
 
-struct Range {
-  std::string_view signal;
-  double min;
-  double max;
-};
-
-// What a signal can physically or by definition be. Wide on purpose: outside of it no reading is
-// real.
-constexpr auto kRanges = std::to_array<Range>({
-    {"body.window_open_max", 0, 100},
-    {"energy.soc", 0, 100},
-    {"energy.range", 0, 2000},
-    {"energy.charge_limit", 0, 100},
-    {"energy.time_to_full", 0, 100000},
-    {"energy.voltage", 0, 1500},
-    {"energy.current", -2000, 2000},
-    {"energy.battery_temperature", -60, 90},
-    {"energy.soh", 0, 100},
-    {"location.latitude", -90, 90},
-    {"location.longitude", -180, 180},
-    {"location.altitude", -500, 9000},
-    {"location.heading", 0, 360},
-    {"climate.cabin_temperature", -60, 90},
-    {"climate.outside_temperature", -60, 90},
-    {"climate.target_temperature", -60, 90},
-    {"climate.heating_power", -50, 50},
-    {"climate.aircon_power", -50, 50},
-    {"climate.humidity", 0, 100},
-    {"drive.speed", 0, 400},
-    {"drive.odometer", 0, 5e6},
-    {"drive.gear", -1, 127},
-    {"drive.throttle", 0, 100},
-    {"drive.torque", -5000, 5000},
-    {"drive.acceleration", -100, 100},
-    {"service.tyre_front_left", 0, 1000},
-    {"service.tyre_front_right", 0, 1000},
-    {"service.tyre_rear_left", 0, 1000},
-    {"service.tyre_rear_right", 0, 1000},
-    {"service.low_voltage", 0, 60},
-    {"service.warnings", 0, 10000},
-    {"service.service_distance", -1e6, 1e6},
-    {"link.signal", -200, 50},
-    {"link.queue", 0, 1e9},
-    {"link.values_refused", 0, 1e15},
-});
-
-const Range* FindRange(std::string_view signal) {
-  const auto* found = std::find_if(kRanges.begin(), kRanges.end(),
-                                   [signal](const Range& range) { return range.signal == signal; });
-  return found == kRanges.end() ? nullptr : found;
-}
-
-bool IsCoordinate(std::string_view signal) {
-  return signal == "location.latitude" || signal == "location.longitude";
-}
-
-bool Plausible(const Range* range, double value) {
-  if (!std::isfinite(value)) {
-    return false;
-  }
-  if (range == nullptr) {
-    return true;
-  }
-  if (value == 0.0 && IsCoordinate(range->signal)) {
-    return false;
-  }
-  return value >= range->min && value <= range->max;
-}
-
 // One typed signal of the schema.
 struct SignalFacts {
   const FieldDescriptor* field;
@@ -102,14 +36,27 @@ struct SignalFacts {
   std::string name;
   std::string vss;
   std::string unit;
-  const Range* range;
+  const SignalRange* range;
 };
 
 // The typed signals of each group, by field number. Apps has none.
 using SignalTable = std::array<std::vector<SignalFacts>, kGroupCount>;
 
+// The member of StateGroup that holds each group.
+using GroupFields = std::array<const FieldDescriptor*, kGroupCount>;
+
+GroupFields ReadGroupFields() {
+  GroupFields fields{};
+  for (const Group group : kGroups) {
+    fields[static_cast<size_t>(group)] =
+        v1::StateGroup::descriptor()->FindFieldByName(std::string(ToText(group)));
+  }
+  return fields;
+}
+
 const FieldDescriptor* GroupField(Group group) {
-  return v1::StateGroup::descriptor()->FindFieldByName(std::string(ToText(group)));
+  static const GroupFields fields = ReadGroupFields();
+  return fields[static_cast<size_t>(group)];
 }
 
 SignalTable ReadSignalTable() {
@@ -281,6 +228,39 @@ Result<void> CheckApps(const v1::StateGroup& state) {
   return {};
 }
 
+tl::unexpected<Error> TooLarge(Group group) {
+  return Fail(v1::REASON_TOO_LARGE, "a message of state group " + std::string(ToText(group)) +
+                                        " is larger than 16384 bytes: refused");
+}
+
+// All that ParseState asks of a message that parses.
+Result<void> CheckParsed(const v1::StateGroup& state, Group group) {
+  if (GroupOf(state) != group) {
+    return Malformed(group, "carries another group");
+  }
+  if (state.observed_at_ms() == 0 || state.observed_at_ms() > kTimestampMsMax) {
+    return Malformed(group, "has no possible time of observation");
+  }
+  if (state.source().size() > kSourceBytesMax) {
+    return Malformed(group, "names a source above 128 bytes");
+  }
+  const Message& message = state.GetReflection()->GetMessage(state, GroupField(group));
+  const Reflection* reflection = message.GetReflection();
+  for (const SignalFacts& facts : SignalsOfGroup(group)) {
+    if (reflection->HasField(message, facts.field)) {
+      LK_CHECK(CheckSignal(facts, reflection->GetMessage(message, facts.field),
+                           state.observed_at_ms(), group));
+    }
+  }
+  if (group == Group::kApps) {
+    LK_CHECK(CheckApps(state));
+  }
+  if (group == Group::kArea) {
+    LK_CHECK(CheckArea(state));
+  }
+  return CheckExtras(state, group);
+}
+
 // An age never reaches before 1970, whoever made the message.
 Timestamp ObservedAt(const v1::StateGroup& state, uint64_t age_ms) {
   const uint64_t newest = std::min(state.observed_at_ms(), kTimestampMsMax);
@@ -342,38 +322,22 @@ HeldState TakenAt(Timestamp now, const v1::StateGroup& next, const HeldState* be
 
 Result<v1::StateGroup> ParseState(std::string_view bytes, Group group) {
   if (bytes.size() > kStateBytesMax) {
-    return Fail(v1::REASON_TOO_LARGE, "a message of state group " + std::string(ToText(group)) +
-                                          " is larger than 16384 bytes: refused");
+    return TooLarge(group);
   }
   std::optional<v1::StateGroup> state = FromWire<v1::StateGroup>(bytes, kStateBytesMax);
   if (!state) {
     return Malformed(group, "does not parse");
   }
-  if (GroupOf(*state) != group) {
-    return Malformed(group, "carries another group");
-  }
-  if (state->observed_at_ms() == 0 || state->observed_at_ms() > kTimestampMsMax) {
-    return Malformed(group, "has no possible time of observation");
-  }
-  if (state->source().size() > kSourceBytesMax) {
-    return Malformed(group, "names a source above 128 bytes");
-  }
-  const Message& message = state->GetReflection()->GetMessage(*state, GroupField(group));
-  const Reflection* reflection = message.GetReflection();
-  for (const SignalFacts& facts : SignalsOfGroup(group)) {
-    if (reflection->HasField(message, facts.field)) {
-      LK_CHECK(CheckSignal(facts, reflection->GetMessage(message, facts.field),
-                           state->observed_at_ms(), group));
-    }
-  }
-  if (group == Group::kApps) {
-    LK_CHECK(CheckApps(*state));
-  }
-  if (group == Group::kArea) {
-    LK_CHECK(CheckArea(*state));
-  }
-  LK_CHECK(CheckExtras(*state, group));
+  LK_CHECK(CheckParsed(*state, group));
   return std::move(*state);
+}
+
+Result<void> CheckState(std::string_view bytes, Group group) {
+  if (IsUsualState(bytes, group)) {
+    return {};
+  }
+  LK_CHECK(ParseState(bytes, group));
+  return {};
 }
 
 std::vector<SignalRow> SignalsOf(const v1::StateGroup& state) {

@@ -57,6 +57,9 @@ HeldState TakenAt(Timestamp now, const v1::StateGroup& next, const HeldState* be
 // NaN, latitude 91, soc 101, an area that is no cell of proto/area.h ...).
 Result<v1::StateGroup> ParseState(std::string_view bytes, Group group);
 
+// The same checks, with the same errors, for who needs no more than to know.
+Result<void> CheckState(std::string_view bytes, Group group);
+
 // One signal, ready to show.
 struct SignalRow {
   std::string name;  // "energy.soc"; an extra signal: its VSS path
@@ -79,9 +82,9 @@ Duration AgeOf(Timestamp observed_at, Timestamp now);
 std::string AgeText(Duration age);
 
 // Can `value` be what the signal with this name ("location.latitude") measures? Used by parsers and
-// by replay. Finite and within the range of the table in state.cc; a latitude or longitude of
-// exactly 0 is refused, for receivers without a fix report it. A name without a range: any finite
-// value.
+// by replay. Finite and within the range of the table in state_ranges.cc; a latitude or longitude
+// of exactly 0 is refused, for receivers without a fix report it. A name without a range: any
+// finite value.
 bool PlausibleValue(std::string_view signal, double value);
 
 }  // namespace latchkey

@@ -35,6 +35,13 @@ v1::StateGroup Energy() {
   return state;
 }
 
+// What ParseState says, once CheckState has said the same.
+std::string Asked(const std::string& bytes, Group group) {
+  std::string said = Said(ParseState(bytes, group));
+  CHECK(Said(CheckState(bytes, group)) == said);
+  return said;
+}
+
 TEST_CASE("state: a group parses to what was published") {
   const Result<v1::StateGroup> state = ParseState(Energy().SerializeAsString(), Group::kEnergy);
   REQUIRE(state);
@@ -48,7 +55,7 @@ TEST_CASE("state: every group parses in its own topic and in no other") {
     state.GetReflection()->MutableMessage(&state, field);
     for (const Group topic : kGroups) {
       CAPTURE(ToText(topic));
-      CHECK(Said(ParseState(state.SerializeAsString(), topic)) ==
+      CHECK(Asked(state.SerializeAsString(), topic) ==
             (topic == group ? "allowed" : "REASON_MALFORMED"));
     }
   }
@@ -127,43 +134,41 @@ TEST_CASE("state: what does not parse or cannot be, in the order of the checks")
     CAPTURE(c.what);
     v1::StateGroup state = Energy();
     c.change(state);
-    CHECK(Said(ParseState(state.SerializeAsString(), Group::kEnergy)) == c.said);
+    CHECK(Asked(state.SerializeAsString(), Group::kEnergy) == c.said);
   }
-  CHECK(Said(ParseState(std::string(kStateBytesMax + 1, '\xff'), Group::kEnergy)) ==
-        "REASON_TOO_LARGE");
-  CHECK(Said(ParseState("\xff", Group::kEnergy)) == "REASON_MALFORMED");
-  CHECK(Said(ParseState("", Group::kEnergy)) == "REASON_MALFORMED");
+  CHECK(Asked(std::string(kStateBytesMax + 1, '\xff'), Group::kEnergy) == "REASON_TOO_LARGE");
+  CHECK(Asked("\xff", Group::kEnergy) == "REASON_MALFORMED");
+  CHECK(Asked("", Group::kEnergy) == "REASON_MALFORMED");
 }
 
 TEST_CASE("state: texts, whole numbers and apps have their bounds") {
   v1::StateGroup link = At(kNow);
   link.mutable_link()->mutable_radio()->set_value(std::string(256, 'x'));
-  CHECK(Said(ParseState(link.SerializeAsString(), Group::kLink)) == "allowed");
+  CHECK(Asked(link.SerializeAsString(), Group::kLink) == "allowed");
   link.mutable_link()->mutable_radio()->set_value(std::string(257, 'x'));
-  CHECK(Said(ParseState(link.SerializeAsString(), Group::kLink)) == "REASON_MALFORMED");
+  CHECK(Asked(link.SerializeAsString(), Group::kLink) == "REASON_MALFORMED");
   link.mutable_link()->mutable_radio()->set_value("ABCD");
   std::string bytes = link.SerializeAsString();
   bytes.replace(bytes.find("ABCD"), 4, "\xff\xff\xff\xff");
-  CHECK_MESSAGE(Said(ParseState(bytes, Group::kLink)) == "REASON_MALFORMED", "text is UTF-8");
+  CHECK_MESSAGE(Asked(bytes, Group::kLink) == "REASON_MALFORMED", "text is UTF-8");
   v1::StateGroup drive = At(kNow);
   drive.mutable_drive()->mutable_gear()->set_value(-1);
-  CHECK(Said(ParseState(drive.SerializeAsString(), Group::kDrive)) == "allowed");
+  CHECK(Asked(drive.SerializeAsString(), Group::kDrive) == "allowed");
   drive.mutable_drive()->mutable_gear()->set_value(128);
-  CHECK(Said(ParseState(drive.SerializeAsString(), Group::kDrive)) == "REASON_IMPOSSIBLE_VALUE");
+  CHECK(Asked(drive.SerializeAsString(), Group::kDrive) == "REASON_IMPOSSIBLE_VALUE");
   v1::StateGroup location = At(kNow);
   location.mutable_location()->mutable_latitude()->set_value(90.5);
-  CHECK(Said(ParseState(location.SerializeAsString(), Group::kLocation)) ==
-        "REASON_IMPOSSIBLE_VALUE");
+  CHECK(Asked(location.SerializeAsString(), Group::kLocation) == "REASON_IMPOSSIBLE_VALUE");
   v1::StateGroup apps = At(kNow);
   for (int i = 0; i < kAppsMax; ++i) {
     apps.mutable_apps()->add_installed()->set_app_id("org.example");
   }
-  CHECK(Said(ParseState(apps.SerializeAsString(), Group::kApps)) == "allowed");
+  CHECK(Asked(apps.SerializeAsString(), Group::kApps) == "allowed");
   apps.mutable_apps()->add_installed()->set_app_id("org.example");
-  CHECK(Said(ParseState(apps.SerializeAsString(), Group::kApps)) == "REASON_MALFORMED");
+  CHECK(Asked(apps.SerializeAsString(), Group::kApps) == "REASON_MALFORMED");
   apps.mutable_apps()->clear_installed();
   apps.mutable_apps()->add_installed();
-  CHECK_MESSAGE(Said(ParseState(apps.SerializeAsString(), Group::kApps)) == "REASON_MALFORMED",
+  CHECK_MESSAGE(Asked(apps.SerializeAsString(), Group::kApps) == "REASON_MALFORMED",
                 "an app has an id");
 }
 
@@ -372,6 +377,7 @@ TEST_CASE("state: a place gives way to the later word that it is hidden, whateve
 TEST_CASE("state: damaged bytes never do more than be refused") {
   testing::ForEachDamaged(Energy().SerializeAsString(), [](const std::string& damaged) {
     const Result<v1::StateGroup> state = ParseState(damaged, Group::kEnergy);
+    CHECK(Said(CheckState(damaged, Group::kEnergy)) == Said(state));
     if (state) {
       for (const SignalRow& row : SignalsOf(*state)) {
         CHECK_FALSE(row.name.empty());

@@ -25,8 +25,26 @@ bool IsDigit(char c) {
   return c >= '0' && c <= '9';
 }
 
-bool IsBase64Url(char c) {
-  return IsLower(c) || IsUpper(c) || IsDigit(c) || c == '-' || c == '_';
+// Which characters a name may have: a look-up, as every topic of every message is asked for it.
+using Alphabet = std::array<bool, 256>;
+
+constexpr Alphabet AlphabetOf(std::string_view characters) {
+  Alphabet alphabet{};
+  for (const char c : characters) {
+    alphabet[static_cast<uint8_t>(c)] = true;
+  }
+  return alphabet;
+}
+
+constexpr Alphabet kBase64Url = AlphabetOf(kAlphabet);
+constexpr Alphabet kFleetCharacters = AlphabetOf("abcdefghijklmnopqrstuvwxyz0123456789-");
+
+bool IsOf(const Alphabet& alphabet, std::string_view text) {
+  bool all = true;
+  for (const char c : text) {
+    all = all && alphabet[static_cast<uint8_t>(c)];
+  }
+  return all;
 }
 
 bool HasNameLength(std::string_view text) {
@@ -71,18 +89,15 @@ constexpr std::array<GroupRow, kGroupCount> kGroupRows = {{
 }  // namespace
 
 bool FleetRule::Valid(std::string_view text) {
-  return HasNameLength(text) && text.front() != '-' &&
-         std::all_of(text.begin(), text.end(),
-                     [](char c) { return IsLower(c) || IsDigit(c) || c == '-'; });
+  return HasNameLength(text) && text.front() != '-' && IsOf(kFleetCharacters, text);
 }
 
 bool CarRule::Valid(std::string_view text) {
-  return HasNameLength(text) && text.front() != '-' &&
-         std::all_of(text.begin(), text.end(), IsBase64Url);
+  return HasNameLength(text) && text.front() != '-' && IsOf(kBase64Url, text);
 }
 
 bool KeyRule::Valid(std::string_view text) {
-  return text.size() == kKeyIdCharacters && std::all_of(text.begin(), text.end(), IsBase64Url);
+  return text.size() == kKeyIdCharacters && IsOf(kBase64Url, text);
 }
 
 std::optional<CommandId> CommandId::FromBytes(std::string_view raw) {

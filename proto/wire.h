@@ -24,14 +24,19 @@ inline std::optional<Timestamp> TimeFromWire(uint64_t ms) {
   return Timestamp{static_cast<int64_t>(ms)};
 }
 
-// nullopt: larger than `bytes_max`, not protobuf, or text that is not UTF-8. Protobuf's own words
-// about bad input are kept off stderr: a hostile client must not fill a log.
+// Keeps protobuf's own words about bad input off stderr, from the first call on and for good: a
+// hostile client must not fill a log. Once and not for each message, as it takes a lock.
+inline void SilenceProtobuf() {
+  static const google::protobuf::LogSilencer silencer;
+}
+
+// nullopt: larger than `bytes_max`, not protobuf, or text that is not UTF-8.
 template <class Message>
 std::optional<Message> FromWire(std::string_view bytes, size_t bytes_max) {
   if (bytes.size() > bytes_max) {
     return std::nullopt;
   }
-  const google::protobuf::LogSilencer silencer;
+  SilenceProtobuf();
   Message message;
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return std::nullopt;

@@ -302,6 +302,10 @@ Verdict CheckFilter(const Principal& principal, const Question& question,
 
 }  // namespace
 
+bool MayConcernAuth(std::string_view topic) {
+  return topic.ends_with("/presence") || topic.ends_with("/keyring") || topic == kPeerTopic;
+}
+
 Verdict CheckSignIn(const Principal& principal, const Directory& directory) {
   return principal.kind == PrincipalKind::kPhone &&
                  directory.blocks().DeniesEverywhere(principal.key.str())

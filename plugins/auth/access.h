@@ -21,6 +21,11 @@ struct Question {
   std::string_view payload;  // empty for kSubscribe
 };
 
+// May a message on this topic be more to auth than a right to be checked: a ring, presence, a
+// peer's word? False for all others of the topic table, by the topic's end alone, since it is asked
+// for each message; true may also be said of what is no topic of ours.
+bool MayConcernAuth(std::string_view topic);
+
 // May who has shown this identity connect at all? REASON_BLOCKED: its key is denied everywhere.
 Verdict CheckSignIn(const Principal& principal, const Directory& directory);
 

@@ -458,5 +458,22 @@ TEST_CASE("access: weekly hours bind what a phone writes, reads and has delivere
   }
 }
 
+TEST_CASE(
+    "access: rings, presence and a peer's words concern auth, and no other topic of the table") {
+  const CarRef ref{FleetId::Parse("f1").value(), CarId::Parse("car1").value()};
+  const KeyId lane = KeyId::Parse(std::string(22, 'k')).value();
+  CHECK(MayConcernAuth(KeyRingTopic(ref)));
+  CHECK(MayConcernAuth(PresenceTopic(ref)));
+  CHECK(MayConcernAuth(kPeerTopic));
+  for (const Group group : kGroups) {
+    CHECK_FALSE(MayConcernAuth(StateTopic(ref, group)));
+  }
+  for (const std::string& topic :
+       {PairingTopic(ref, lane), PairingAnswerTopic(ref, lane), CommandTopic(ref, lane),
+        ReceiptTopic(ref, lane), CertificateTopic(ref), CertificateRequestTopic(ref)}) {
+    CHECK_FALSE(MayConcernAuth(topic));
+  }
+}
+
 }  // namespace
 }  // namespace latchkey::auth

@@ -136,6 +136,9 @@ Verdict AuthPlugin::CheckAccess(const broker::AccessRequest& request, Now now) {
 }
 
 Verdict AuthPlugin::CheckMessage(const broker::MessageRequest& request, Now now) {
+  if (!MayConcernAuth(request.topic)) {
+    return Verdict::Allow();  // what it may carry is guard's to say
+  }
   if (request.topic == kPeerTopic) {
     return CheckPeerWord(request, now);
   }
@@ -144,7 +147,7 @@ Verdict AuthPlugin::CheckMessage(const broker::MessageRequest& request, Now now)
     return CheckPresence(request, *topic);
   }
   if (!topic || topic->kind != TopicKind::kKeyRing) {
-    return Verdict::Allow();  // what it may carry is guard's to say
+    return Verdict::Allow();
   }
   if (request.payload.empty()) {  // the bridge has the car erased
     const Place place{topic->fleet, topic->car};

@@ -106,6 +106,9 @@ std::optional<Publish> Sessions::Begin(Connection connection, Session session,
   }
   Connection& newest = newest_[session.client_id];
   entry.older = newest;
+  if (Entry* older = FindEntry(newest)) {
+    older->is_newest = false;
+  }
   entry.session = std::move(session);
   sessions_.insert_or_assign(connection, std::move(entry));
   newest = connection;
@@ -120,15 +123,16 @@ std::optional<Publish> Sessions::End(Connection connection, const Now& now) {
   const Entry entry = std::move(found->second);
   const Session& ended = entry.session;
   sessions_.erase(found);
-  const auto newest = newest_.find(ended.client_id);
-  const bool taken_over = newest != newest_.end() && newest->second != connection;
-  if (newest != newest_.end() && !taken_over) {
+  found_ = nullptr;
+  const bool taken_over = !entry.is_newest;
+  if (!taken_over) {
     // When the newer one failed after its sign-in, the older one is in force again.
-    const Session* left = Find(entry.older);
-    if (left != nullptr && left->client_id == ended.client_id) {
-      newest->second = entry.older;
+    Entry* left = FindEntry(entry.older);
+    if (left != nullptr && left->session.client_id == ended.client_id) {
+      left->is_newest = true;
+      newest_[ended.client_id] = entry.older;
     } else {
-      newest_.erase(newest);
+      newest_.erase(ended.client_id);
     }
   }
   if (ended.principal.kind != PrincipalKind::kCar) {
@@ -154,11 +158,11 @@ std::optional<Publish> Sessions::End(Connection connection, const Now& now) {
 }
 
 void Sessions::Heard(Connection connection, size_t payload_bytes, Instant now) {
-  const auto found = sessions_.find(connection);
-  if (found == sessions_.end() || found->second.number == 0) {
+  Entry* entry = FindEntry(connection);
+  if (entry == nullptr || entry->number == 0) {
     return;
   }
-  Traffic& traffic = found->second.traffic;
+  Traffic& traffic = entry->traffic;
   ++traffic.messages_from;
   traffic.bytes_from += payload_bytes;
   traffic.longest_silence = std::max(traffic.longest_silence, now - traffic.heard);
@@ -166,33 +170,40 @@ void Sessions::Heard(Connection connection, size_t payload_bytes, Instant now) {
 }
 
 void Sessions::Gave(Connection connection, size_t payload_bytes) {
-  const auto found = sessions_.find(connection);
-  if (found != sessions_.end() && found->second.number != 0) {
-    ++found->second.traffic.messages_to;
-    found->second.traffic.bytes_to += payload_bytes;
+  Entry* entry = FindEntry(connection);
+  if (entry != nullptr && entry->number != 0) {
+    ++entry->traffic.messages_to;
+    entry->traffic.bytes_to += payload_bytes;
   }
 }
 
 void Sessions::WillKick(const std::string& client_id) {
   const auto newest = newest_.find(client_id);
-  const auto found = newest == newest_.end() ? sessions_.end() : sessions_.find(newest->second);
-  if (found != sessions_.end()) {
-    found->second.kicked = true;
+  if (Entry* entry = newest == newest_.end() ? nullptr : FindEntry(newest->second)) {
+    entry->kicked = true;
   }
 }
 
 bool Sessions::MayWrite(Connection connection) const {
-  const Session* session = Find(connection);
-  if (session == nullptr) {
-    return false;
-  }
-  const auto newest = newest_.find(session->client_id);
-  return newest != newest_.end() && newest->second == connection;
+  const Entry* entry = FindEntry(connection);
+  return entry != nullptr && entry->is_newest;
 }
 
 const Session* Sessions::Find(Connection connection) const {
-  const auto found = sessions_.find(connection);
-  return found == sessions_.end() ? nullptr : &found->second.session;
+  const Entry* entry = FindEntry(connection);
+  return entry == nullptr ? nullptr : &entry->session;
+}
+
+const Sessions::Entry* Sessions::FindEntry(Connection connection) const {
+  if (found_ == nullptr || found_->first != connection) {
+    const auto found = sessions_.find(connection);
+    found_ = found == sessions_.end() ? nullptr : &*found;
+  }
+  return found_ == nullptr ? nullptr : &found_->second;
+}
+
+Sessions::Entry* Sessions::FindEntry(Connection connection) {
+  return const_cast<Entry*>(std::as_const(*this).FindEntry(connection));
 }
 
 std::vector<std::string> Sessions::ClientsOf(const std::vector<KeyId>& keys) const {

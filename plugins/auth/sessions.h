@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "latchkey/v1/presence.pb.h"
@@ -103,7 +104,8 @@ class Sessions {
     Session session;
     Connection older = nullptr;  // the connection it takes over from
     v1::AddressKind address_kind = v1::ADDRESS_KIND_UNSPECIFIED;
-    uint64_t number = 0;  // of a car: Presence.session
+    uint64_t number = 0;    // of a car: Presence.session
+    bool is_newest = true;  // of its client id
     bool kicked = false;
     Traffic traffic{};
   };
@@ -127,6 +129,9 @@ class Sessions {
     Ended ended{};
   };
 
+  // nullptr: not signed in.
+  const Entry* FindEntry(Connection connection) const;
+  Entry* FindEntry(Connection connection);
   static Ended EndedOf(const Entry& entry, bool taken_over, const Now& now);
   Publish PresenceOf(const CarRef& ref, v1::Presence presence, const CarLinks* links) const;
   // Offline, BROKER_RESTART.
@@ -143,6 +148,8 @@ class Sessions {
   std::string broker_;
   std::unordered_map<CarRef, AtPeer> at_peer_;
   std::unordered_map<Connection, Entry> sessions_;
+  // The one looked up last, as several questions in a row are about one connection.
+  mutable const std::pair<const Connection, Entry>* found_ = nullptr;
   std::unordered_map<std::string, Connection> newest_;  // by client id
   std::unordered_map<CarRef, CarLinks> cars_;
 };

@@ -145,7 +145,7 @@ Verdict CheckReceipt(const Topic& topic, std::string_view payload) {
 Verdict CheckPayload(const Topic& topic, std::string_view payload, Timestamp now) {
   switch (topic.kind) {
     case TopicKind::kState:
-      return VerdictOf(ParseState(payload, topic.group));
+      return VerdictOf(CheckState(payload, topic.group));
     case TopicKind::kPresence:
       return FromWire<v1::Presence>(payload, payload.size()) ? Verdict::Allow() : Malformed();
     case TopicKind::kKeyRing:
@@ -182,13 +182,16 @@ Verdict CheckPeerWord(const Arriving& message) {
 }  // namespace
 
 Verdict CheckMessage(const Arriving& message, Timestamp now) {
+  return CheckMessage(message, ParseTopic(message.topic), now);
+}
+
+Verdict CheckMessage(const Arriving& message, const std::optional<Topic>& topic, Timestamp now) {
   if (message.topic.substr(0, kControlPrefix.size()) == kControlPrefix) {
     return Verdict::Allow();
   }
   if (message.topic == kPeerTopic) {
     return CheckPeerWord(message);
   }
-  const std::optional<Topic> topic = ParseTopic(message.topic);
   if (!topic) {
     return Verdict::Refuse(v1::REASON_UNKNOWN_TOPIC);
   }

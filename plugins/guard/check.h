@@ -2,11 +2,13 @@
 // asked here; that is auth's.
 #pragma once
 
+#include <optional>
 #include <string_view>
 
 #include "proto/message.h"
 #include "proto/result.h"
 #include "proto/time.h"
+#include "proto/topic.h"
 
 namespace latchkey::guard {
 
@@ -28,5 +30,7 @@ inline constexpr std::string_view kReservedProperty = "lk-";
 // parser says: REASON_IMPOSSIBLE_VALUE, REASON_UNKNOWN_ACTION, REASON_WRONG_CAR, REASON_WRONG_LANE,
 // REASON_NOT_ALLOWED (a receipt its source may not give), REASON_EXPIRED, REASON_LIFETIME_TOO_LONG.
 Verdict CheckMessage(const Arriving& message, Timestamp now);
+// The same for who has parsed the topic: `topic` is what ParseTopic makes of message.topic.
+Verdict CheckMessage(const Arriving& message, const std::optional<Topic>& topic, Timestamp now);
 
 }  // namespace latchkey::guard

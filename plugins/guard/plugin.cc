@@ -51,12 +51,28 @@ Sender SenderOf(const broker::Client& client) {
   return {client.user_name.empty() ? client.id : client.user_name, client.address};
 }
 
+// What CheckAccess let pass last. Its views are compared by address, and followed only when they
+// are those of the message that is here.
+struct Passed {
+  Arriving message;
+  std::optional<Topic> topic;
+
+  bool IsOf(const Arriving& other) const {
+    return message.topic.data() != nullptr && message.topic.data() == other.topic.data() &&
+           message.topic.size() == other.topic.size() &&
+           message.payload.data() == other.payload.data() &&
+           message.payload.size() == other.payload.size() && message.retain == other.retain;
+  }
+};
+
 class GuardPlugin : public broker::Plugin {
  public:
   GuardPlugin(const Rates& rates, broker::Broker& broker, Now now)
       : broker_(broker), limits_(rates), told_at_(now.mono) {}
 
-  broker::Events Wants() const override { return {false, broker::Word::kMayRefuse, true, {}}; }
+  broker::Events Wants() const override {
+    return {false, broker::Word::kMayRefuse, true, {}, false};
+  }
 
   std::string_view ReservedProperty() const override { return kReservedProperty; }
 
@@ -67,9 +83,6 @@ class GuardPlugin : public broker::Plugin {
     if (from_peer) {
       newest_.Begin();
     }
-    if (request.at == At::kRead) {
-      return Verdict::Allow();
-    }
     const std::string_view limit = limits_.Take(SenderOf(request.client), now.mono);
     if (!limit.empty()) {
       return RefuseFull(request.at == At::kWrite ? At::kMessage : request.at, request.client,
@@ -79,8 +92,9 @@ class GuardPlugin : public broker::Plugin {
       return Verdict::Allow();
     }
     const Arriving message{request.topic, request.payload, request.retain, from_peer};
-    const Verdict verdict = Check(request.client, message, now);
-    passed_ = verdict.allowed() ? message : Arriving();
+    const std::optional<Topic> topic = ParseTopic(request.topic);
+    const Verdict verdict = Check(request.client, message, topic, now);
+    passed_ = verdict.allowed() ? Passed{message, topic} : Passed();
     return verdict;
   }
 
@@ -88,21 +102,15 @@ class GuardPlugin : public broker::Plugin {
   Verdict CheckMessage(const broker::MessageRequest& request, Now now) override {
     // The broker hands the very same bytes of one publish first to CheckAccess, then to this: they
     // need no second look.
-    const bool seen =
-        passed_.topic.data() != nullptr && passed_.topic.data() == request.topic.data() &&
-        passed_.topic.size() == request.topic.size() &&
-        passed_.payload.data() == request.payload.data() &&
-        passed_.payload.size() == request.payload.size() && passed_.retain == request.retain;
-    passed_ = Arriving();
+    const Passed passed = std::exchange(passed_, {});
     // This broker's own end of the connection to another one is not asked for access: what comes in
     // there is first seen here.
     const bool from_peer = IsPeer(request.client.user_name);
-    const Verdict verdict =
-        seen ? Verdict::Allow()
-             : Check(request.client, {request.topic, request.payload, request.retain, from_peer},
-                     now);
-    const std::optional<Topic> topic = verdict.allowed() ? ParseTopic(request.topic) : std::nullopt;
-    if (!topic) {
+    const Arriving message{request.topic, request.payload, request.retain, from_peer};
+    const bool seen = passed.IsOf(message);
+    const std::optional<Topic> topic = seen ? passed.topic : ParseTopic(request.topic);
+    const Verdict verdict = seen ? Verdict::Allow() : Check(request.client, message, topic, now);
+    if (!verdict.allowed() || !topic) {
       return verdict;
     }
     if (from_peer) {
@@ -135,8 +143,9 @@ class GuardPlugin : public broker::Plugin {
   }
 
  private:
-  Verdict Check(const broker::Client& client, const Arriving& message, Now now) {
-    const Verdict verdict = guard::CheckMessage(message, now.wall);
+  Verdict Check(const broker::Client& client, const Arriving& message,
+                const std::optional<Topic>& topic, Now now) {
+    const Verdict verdict = guard::CheckMessage(message, topic, now.wall);
     if (!verdict.allowed()) {
       Refuse({At::kMessage, verdict.reason, client.id, message.topic, {}}, now);
     }
@@ -159,7 +168,7 @@ class GuardPlugin : public broker::Plugin {
   Limits limits_;
   Refusals refusals_;
   NewestStates newest_;
-  Arriving passed_;  // what CheckAccess let pass last: compared by address, never followed
+  Passed passed_;
   Instant told_at_;
 };
 

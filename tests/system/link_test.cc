@@ -5,6 +5,7 @@
 
 #include <array>
 #include <chrono>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <optional>
@@ -12,6 +13,8 @@
 
 #include <doctest/doctest.h>
 
+#include "latchkey/v1/state.pb.h"
+#include "proto/topic.h"
 #include "tests/support/cell.h"
 #include "tests/support/proxy.h"
 
@@ -128,6 +131,62 @@ TEST_CASE("link: who comes back while paho still ends the last connection gets a
   CHECK(connected == kTimes);
   for (const auto& [what, times] : surprises) {
     CHECK_MESSAGE(times == 0, times, " times of ", connected, ": ", what);
+  }
+}
+
+// A retained topic is said once in a connection and then stands behind a number of its own, which
+// the next connection does not know.
+TEST_CASE(
+    "link: what a car says arrives on its topics, the first and each later time, also after a "
+    "reconnect") {
+  Cell cell;
+  cell.StartBroker();
+  RawCar car(cell, "demo", "F3-17");
+  const PrivateKey phone = PrivateKey::Generate();
+  REQUIRE(car.PublishRing({{phone.Public(), v1::ROLE_OWNER}}) == 0);
+  RawClient listener(cell.AsPhone(phone));
+  REQUIRE(listener.Connect() == 0);
+  REQUIRE(listener.Subscribe("lk/1/" + car.ref().ToText() + "/state/+") == 1);
+  const RawOptions raw = cell.AsCar(car.ref());
+  tools::LinkOptions options;
+  options.port = cell.car_port();
+  options.client_id = raw.client_id;
+  options.ca_file = (cell.path() / "ca" / "cell.pem").string();
+  options.certificate_file = (cell.path() / "link.pem").string();
+  options.private_key_file = (cell.path() / "link.key").string();
+  std::ofstream(options.certificate_file) << raw.certificate_pem;
+  std::ofstream(options.private_key_file) << raw.private_key_pem;
+  tools::Inbox inbox;
+  tools::Link link(0, options, inbox);
+  uint64_t sequence = 0;
+  for (int connection = 0; connection < 2; ++connection) {
+    link.Connect();
+    const auto connected = inbox.Wait(seconds(20));
+    REQUIRE((connected && connected->kind == LinkEvent::Kind::kConnected));
+    for (int i = 0; i < 6; ++i) {
+      v1::StateGroup state;
+      state.set_observed_at_ms(static_cast<uint64_t>(UnixMs()));
+      state.set_sequence(++sequence);
+      const Group group = i % 2 == 0 ? Group::kDrive : Group::kBody;
+      if (group == Group::kDrive) {
+        state.mutable_drive()->mutable_speed()->set_value(static_cast<float>(i));
+      } else {
+        state.mutable_body()->mutable_is_locked()->set_value(true);
+      }
+      const Publish said{StateTopic(car.ref(), group), state.SerializeAsString(), 1, Retain::kYes,
+                         0};
+      REQUIRE(link.Send(said, sequence).has_value());
+      const auto answer = inbox.Wait(seconds(20));
+      REQUIRE((answer && answer->kind == LinkEvent::Kind::kPublished));
+      CHECK(answer->reason_code == 0);
+      CHECK(answer->tag == sequence);
+      CHECK(answer->message.topic == said.topic);
+      const auto heard = listener.Next();
+      REQUIRE(heard.has_value());
+      CHECK(heard->topic == said.topic);
+      CHECK(heard->payload == said.payload);
+    }
+    link.Disconnect();
   }
 }
 

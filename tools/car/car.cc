@@ -23,10 +23,22 @@ constexpr Duration kTakenBackLate{60000};
 // And so long when its outcome is not told: nobody waits longer for it.
 constexpr Duration kUntoldLate = std::chrono::hours(24);
 
+// A sensor that says nothing for so long has stopped, and what it said last is told. Longer than
+// sensors pause.
+constexpr Duration kSettled{10000};
+
 // Of the filters the car subscribes to, in order. Without the last it works and only cannot renew.
 constexpr size_t kCommandFilter = 0;
 constexpr size_t kPairingFilter = 1;
 constexpr size_t kCertificateFilter = 2;
+
+// How long a group goes unsaid while it is observed again and again and stays the same. Who looks
+// at a car that drives is shown what is live, and of one that stands or charges at least what is
+// recent, also when a message is lost.
+Duration RepeatAfter(Group group, CarMode mode) {
+  const FreshnessLimits limits = LimitsOf(group, mode);
+  return mode == CarMode::kDriving ? limits.live : limits.recent / 2;
+}
 
 }  // namespace
 
@@ -70,7 +82,9 @@ void Car::Step(const Input& input, const Now& now, Effects& out) {
   now_ = now;
   std::visit([this, &out](const auto& each) { On(each, out); }, input);
   ActOnSchedules(out);
-  PublishDue(out);
+  if (!std::holds_alternative<Observe>(input)) {
+    PublishDue(out);
+  }
   AskForCertificate(out);
 }
 
@@ -186,6 +200,7 @@ void Car::On(const Observe& input, Effects& /*out*/) {
   const auto group = ParseGroup(input.signal.substr(0, input.signal.find('.')));
   if (group) {
     board_.SetSource(*group, input.source);
+    groups_[static_cast<size_t>(*group)].settled_at = now_.mono + kSettled;
   }
   if (group == Group::kLocation) {
     ObserveArea(input.source);
@@ -209,6 +224,7 @@ void Car::ObserveArea(std::string_view source) {
     return;
   }
   board_.Set("area.cell", cell, *observed_at);
+  board_.Insist(Group::kArea);
   board_.SetSource(Group::kArea, source);
   area_hidden_ = memory_.privacy;
 }
@@ -293,8 +309,8 @@ std::optional<Instant> Car::NextDeadline() const {
     sooner(time_at_ + std::max(Duration(0), *scheduled_at - time_));
   }
   for (const Group group : kGroups) {
-    if (subscribed_ && board_.Changed(group)) {
-      sooner(groups_[static_cast<size_t>(group)].next_at);
+    if (const auto say_at = SayAt(group)) {
+      sooner(*say_at);
     }
   }
   return next;
@@ -319,6 +335,7 @@ void Car::PublishRing(Effects& out) {
 void Car::PublishGroup(Group group, Effects& out) {
   GroupClock& clock = groups_[static_cast<size_t>(group)];
   clock.next_at = now_.mono + options_.limits.publish_interval_min;
+  clock.settled_at.reset();
   if ((group == Group::kLocation || group == Group::kArea) && memory_.privacy) {
     board_.Build(group, 0);  // taken note of, told to nobody
     return;
@@ -328,6 +345,8 @@ void Car::PublishGroup(Group group, Effects& out) {
     return;
   }
   clock.said_at = Timestamp{VersionOf(*state).observed_at_ms};
+  clock.spoke_at = now_.mono;
+  motion_.Take(group, *state);
   ++clock.sequence;
   ++counters_.published;
   if (clock.sequence >= memory_.sequence_ceiling) {
@@ -373,10 +392,24 @@ void Car::PublishAll(Effects& out) {
   }
 }
 
+// When the group is to be said; nullopt: there is no connection, or nothing new of it.
+std::optional<Instant> Car::SayAt(Group group) const {
+  const GroupClock& clock = groups_[static_cast<size_t>(group)];
+  if (!subscribed_ || !(board_.Changed(group) || board_.Observed(group))) {
+    return std::nullopt;
+  }
+  if (board_.Changed(group)) {
+    return clock.next_at;
+  }
+  const Instant again_at = clock.spoke_at + RepeatAfter(group, ModeOf(true, motion_));
+  const Instant same_at = std::min(again_at, clock.settled_at.value_or(again_at));
+  return std::max(clock.next_at, same_at);
+}
+
 void Car::PublishDue(Effects& out) {
   for (const Group group : kGroups) {
-    const GroupClock& clock = groups_[static_cast<size_t>(group)];
-    if (subscribed_ && board_.Changed(group) && now_.mono >= clock.next_at) {
+    const auto say_at = SayAt(group);
+    if (say_at && now_.mono >= *say_at) {
       PublishGroup(group, out);
     }
   }

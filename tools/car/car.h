@@ -19,6 +19,7 @@
 #include "proto/certificate.h"
 #include "proto/command.h"
 #include "proto/crypto.h"
+#include "proto/freshness.h"
 #include "proto/keyring.h"
 #include "proto/message.h"
 #include "proto/receipt.h"
@@ -94,7 +95,8 @@ struct SmsArrived {
 };
 
 // A sensor, or a recorded drive, says a signal's value. `source` is empty for the car's own
-// sensors, else the text for StateGroup.source.
+// sensors, else the text for StateGroup.source. The car says nothing of it in this step, so that
+// what is observed in one moment leaves together, but NextDeadline is then at once.
 struct Observe {
   std::string_view signal;  // "drive.speed"
   SignalValue value;
@@ -231,6 +233,9 @@ class Car {
     Instant next_at;
     uint64_t sequence = 0;
     Timestamp said_at;  // observed_at_ms of what was said last, since the start
+    Instant spoke_at;   // when that was
+    // When what was observed since is the last for a while; nullopt: nothing was.
+    std::optional<Instant> settled_at;
   };
 
   void On(const Start& input, Effects& out);
@@ -311,6 +316,7 @@ class Car {
   void PublishAll(Effects& out);
   void HideLocation(Effects& out);
   void PublishDue(Effects& out);
+  std::optional<Instant> SayAt(Group group) const;
   void Save(Effects& out);
   void Forget();
   void Dial(Effects& out);
@@ -356,6 +362,7 @@ class Car {
   bool area_hidden_ = false;                // the area on the board is one that nobody was told
   bool certificate_lane_ = false;           // the broker lets the car hear its registrar
   std::array<GroupClock, kGroupCount> groups_;
+  Motion motion_;  // as the car has told it
 };
 
 }  // namespace latchkey::car

@@ -14,6 +14,12 @@
 
 namespace latchkey::car {
 
+// MQTT keep-alive of a car: the most that proto/README.md section 12 allows. A car that is gone
+// without a word is known to be away a minute and a half later; commands do not wait for that, the
+// bridge holds what a silent car does not answer. Each half of it costs a parked car twice the
+// bytes.
+inline constexpr Duration kKeepAlive = std::chrono::seconds(60);
+
 // The car's files. Each function replaces what is stored and syncs it.
 struct Storage {
   std::function<Result<void>(std::string_view bytes)> memory;

@@ -221,7 +221,9 @@ TEST_CASE("car: a group is published at most once a second, and location not at 
   s.Passes(kSecond * 2);
   s.Heard();
   s.Gives(Observe{"drive.speed", 10.0, s.now_.wall, "replay:x"});
+  s.Passes(Duration(0));
   s.Gives(Observe{"drive.speed", 11.0, s.now_.wall, "replay:x"});
+  s.Passes(Duration(0));
   CHECK(s.Heard() == "drive ");
   s.Passes(kSecond);
   CHECK(s.Heard() == "drive ");
@@ -234,6 +236,70 @@ TEST_CASE("car: a group is published at most once a second, and location not at 
   // What was said of the place before is taken back, once.
   CHECK(s.Heard() == "write DELIVERED act:privacy_mode on write location area DONE ");
   s.Gives(Observe{"location.latitude", 48.0, s.now_.wall, ""});
+  CHECK(s.Heard() == "");
+}
+
+TEST_CASE("car: what is observed in one moment leaves together, and at once") {
+  Story s;
+  s.Passes(kSecond * 2);
+  s.Heard();
+  s.Gives(Observe{"location.latitude", 48.0, s.now_.wall, ""});
+  s.Gives(Observe{"energy.soc", 50.0, s.now_.wall, ""});
+  s.Gives(Observe{"location.longitude", 11.0, s.now_.wall, ""});
+  CHECK(s.Heard() == "");
+  CHECK(s.car_->NextDeadline() <= s.now_.mono);
+  s.Passes(Duration(0));
+  CHECK(s.Heard() == "energy location area ");
+  CHECK(s.car_->NextDeadline() > s.now_.mono + kSecond);
+}
+
+TEST_CASE(
+    "car: what is observed again and is the same is said before it stops being live or recent") {
+  Story s;
+  const auto observe = [&s](double speed) {
+    s.Gives(Observe{"drive.speed", speed, s.now_.wall, ""});
+    s.Gives(Observe{"body.trunk_open", 0.0, s.now_.wall, ""});
+    s.Passes(kSecond);
+  };
+  const auto told = [&](double speed, minutes time) {
+    std::string said;
+    for (Duration passed(0); passed < time; passed += kSecond) {
+      observe(speed);
+    }
+    return s.Heard();
+  };
+  const auto count = [](const std::string& text, std::string_view word) {
+    size_t found = 0;
+    for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
+      ++found;
+    }
+    return found;
+  };
+  observe(50);
+  s.Heard();
+  // A car that drives: live are a speed of 5 s and a body of a minute.
+  const std::string driving = told(50, minutes(4));
+  CHECK(count(driving, "drive") == 48);
+  CHECK(count(driving, "body") == 4);
+  observe(0);
+  s.Heard();
+  // One that stands: recent are a speed of an hour and a body of 15 minutes.
+  const std::string parked = told(0, minutes(60));
+  CHECK(count(parked, "drive") == 2);
+  CHECK(count(parked, "body") == 8);
+  // What changes is said at once.
+  s.Gives(Observe{"body.trunk_open", 1.0, s.now_.wall, ""});
+  s.Passes(Duration(0));
+  CHECK(s.Heard() == "body ");
+  // A sensor that stops has its last word told; what nobody observes any more is not said again.
+  observe(0);
+  CHECK(s.Heard() == "body ");
+  observe(0);
+  s.Passes(kSecond * 8);
+  CHECK(s.Heard() == "");
+  s.Passes(kSecond);
+  CHECK(s.Heard() == "body drive ");
+  s.Passes(std::chrono::hours(5));
   CHECK(s.Heard() == "");
 }
 

@@ -88,12 +88,14 @@ Verdict SignalBoard::Set(std::string_view signal, const SignalValue& value, Time
   const auto held = board.signals.find(name->field);
   if (held == board.signals.end()) {
     board.signals.emplace(std::string(name->field), Signal{value, observed_at});
+    board.changed = true;
   } else if (held->second.observed_at > observed_at) {
     return Verdict::Refuse(v1::REASON_OLDER_VERSION);
   } else {
+    board.changed |= held->second.value != value || board.said_void;
     held->second = {value, observed_at};
   }
-  board.changed = true;
+  board.observed = true;
   return Verdict::Allow();
 }
 
@@ -120,33 +122,42 @@ std::optional<Timestamp> SignalBoard::ObservedAt(std::string_view signal) const 
 void SignalBoard::SetApps(std::map<std::string, App> apps, Timestamp observed_at) {
   apps_ = std::move(apps);
   apps_observed_at_ = observed_at;
-  groups_[static_cast<size_t>(Group::kApps)].changed = true;
+  GroupBoard& board = groups_[static_cast<size_t>(Group::kApps)];
+  board.changed = true;
+  board.observed = true;
 }
 
 void SignalBoard::SetSource(Group group, std::string_view source) {
   GroupBoard& board = groups_[static_cast<size_t>(group)];
-  board.source = std::string(source.substr(0, kSourceBytesMax));
+  source = source.substr(0, kSourceBytesMax);
+  board.changed |= board.source != source;
+  board.source = std::string(source);
 }
 
 void SignalBoard::Reobserve(Timestamp now) {
   for (GroupBoard& board : groups_) {
     for (auto& [name, signal] : board.signals) {
       signal.observed_at = std::max(signal.observed_at, now);
-      board.changed = true;
+      board.observed = true;
+      board.changed |= board.said_void;
     }
   }
   if (apps_observed_at_.ms > 0) {
     apps_observed_at_ = std::max(apps_observed_at_, now);
-    groups_[static_cast<size_t>(Group::kApps)].changed = true;
+    GroupBoard& board = groups_[static_cast<size_t>(Group::kApps)];
+    board.observed = true;
+    board.changed |= board.said_void;
   }
 }
 
 void SignalBoard::NotAfter(Timestamp now) {
   for (GroupBoard& board : groups_) {
     for (auto& [name, signal] : board.signals) {
+      board.said_void |= signal.observed_at > now;
       signal.observed_at = std::min(signal.observed_at, now);
     }
   }
+  groups_[static_cast<size_t>(Group::kApps)].said_void |= apps_observed_at_ > now;
   apps_observed_at_ = std::min(apps_observed_at_, now);
   for (auto& [app_id, app] : apps_) {
     app.observed_at = std::min(app.observed_at, now);
@@ -156,6 +167,8 @@ void SignalBoard::NotAfter(Timestamp now) {
 std::optional<v1::StateGroup> SignalBoard::Build(Group group, uint64_t sequence) {
   GroupBoard& board = groups_[static_cast<size_t>(group)];
   board.changed = false;
+  board.observed = false;
+  board.said_void = false;
   Timestamp newest = group == Group::kApps ? apps_observed_at_ : Timestamp{};
   for (const auto& [name, signal] : board.signals) {
     newest = std::max(newest, signal.observed_at);

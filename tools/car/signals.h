@@ -45,18 +45,24 @@ class SignalBoard {
   // Where a group's values come from; empty: the car's own sensors.
   void SetSource(Group group, std::string_view source);
 
-  // Everything is as it was: all signals are observed again at `now`. Those of the group changed by
-  // nothing else stay unchanged in value.
+  // Everything is as it was: all signals are observed again at `now`.
   void Reobserve(Timestamp now);
 
   // The clock was set back to `now`: nothing was observed later than that, or what comes next would
-  // be taken for older.
+  // be taken for older. Groups whose times this changes count as changed once anything of them is
+  // observed again: what was said of them has times that are void.
   void NotAfter(Timestamp now);
 
-  // Changed since the last Build of the group?
+  // Since the last Build of the group: is a value another, or where it comes from?
   bool Changed(Group group) const { return groups_[static_cast<size_t>(group)].changed; }
 
-  // The complete group; nullopt: nothing of it has been observed. Clears Changed.
+  // The group counts as changed though it may not be.
+  void Insist(Group group) { groups_[static_cast<size_t>(group)].changed = true; }
+
+  // Since the last Build of the group: was anything of it observed, even the same?
+  bool Observed(Group group) const { return groups_[static_cast<size_t>(group)].observed; }
+
+  // The complete group; nullopt: nothing of it has been observed. Clears Changed and Observed.
   std::optional<v1::StateGroup> Build(Group group, uint64_t sequence);
 
  private:
@@ -72,6 +78,8 @@ class SignalBoard {
     std::map<std::string, Signal, std::less<>> signals;  // by field name
     std::string source;
     bool changed = false;
+    bool observed = false;
+    bool said_void = false;  // the next observation counts as a change
   };
 
   std::array<GroupBoard, kGroupCount> groups_;

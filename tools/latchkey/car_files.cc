@@ -147,6 +147,7 @@ Result<std::unique_ptr<car::CarClient>> OpenCar(const Folder& folder, const CarR
   tools::LinkOptions link;
   LK_CHECK(UseBrokers(path, cell.name, BrokersOf(cell, Port::kCars), brokers, link));
   link.client_id = ref.ToText();
+  link.keep_alive = car::kKeepAlive;
   link.ca_file = folder.CellCa().string();
   link.certificate_file = (path / "car.pem").string();
   link.private_key_file = (path / "car.key").string();

@@ -43,5 +43,6 @@ void AddUpgradeBroker(
     CLI::App& app,
     Context& context);  // upgrade_broker.cc: upgrade broker (adds to the `upgrade` subcommand)
 void AddDoctor(CLI::App& app, Context& context);  // doctor.cc
+void AddBench(CLI::App& app, Context& context);   // bench.cc
 
 }  // namespace latchkey::cli

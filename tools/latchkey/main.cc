@@ -60,6 +60,7 @@ int main(int argc, char** argv) {
     latchkey::cli::AddLog(app, context);
     latchkey::cli::AddUpgrade(app, context);
     latchkey::cli::AddUpgradeBroker(app, context);
+    latchkey::cli::AddBench(app, context);
     try {
       std::vector<std::string> arguments =
           latchkey::cli::GuardKeyIds({argv + std::min(argc, 1), argv + argc});

@@ -14,6 +14,8 @@
 
 #include <MQTTAsync.h>
 
+#include "proto/no_delay.h"
+#include "tools/mqtt/callbacks.h"
 #include "tools/mqtt/session.h"
 
 namespace latchkey::tools {
@@ -24,38 +26,6 @@ constexpr int kConnectTimeoutSeconds = 10;
 constexpr int kDisconnectTimeoutMs = 1000;
 constexpr auto kFullWait = std::chrono::milliseconds(100);
 constexpr auto kDisconnectWait = std::chrono::seconds(2);
-constexpr int kNoAnswer = -1;      // the connection ended first; that is its own event
-constexpr int kFirstError = 0x80;  // MQTT 5.0 section 2.4: reason codes from here on are failures
-
-Session& SessionOf(void* context) {
-  return *static_cast<Session*>(context);
-}
-
-std::string TextOf(const char* text, const char* otherwise) {
-  return text != nullptr && *text != '\0' ? text : otherwise;
-}
-
-// Nothing may leave a callback: paho is C.
-template <class Body>
-void Guarded(Body body) noexcept {
-  try {
-    body();
-  } catch (...) {  // out of memory: the event is lost, the caller's deadline notices
-    return;
-  }
-}
-
-// What a failure says of the server's answer, 0: there was none.
-int AnswerOf(const MQTTAsync_failureData* response) {
-  return response != nullptr && response->code > 0 ? response->code : 0;
-}
-
-// A refused CONNACK has its reason code in `code`, everything else in `reasonCode`.
-int AnswerOf(const MQTTAsync_failureData5* response) {
-  const int reason = response != nullptr ? static_cast<int>(response->reasonCode) : 0;
-  return response == nullptr ? 0
-                             : std::max({reason >= kFirstError ? reason : 0, response->code, 0});
-}
 
 // What a CONNACK's code says of the broker; 0: there was no CONNACK. MQTT 5.0 section 3.2.2.2:
 // server unavailable, busy, use another, moved; 3.1.1: unavailable.
@@ -105,9 +75,22 @@ void Close(Session& session) {
   }
 }
 
+// Topic Alias Maximum of a CONNACK; 0: none is said (paho then gives a negative number).
+uint16_t AliasesMaxOf(MQTTAsync_successData5* response) {
+  const int value = response == nullptr
+                        ? 0
+                        : MQTTProperties_getNumericValue(&response->properties,
+                                                         MQTTPROPERTY_CODE_TOPIC_ALIAS_MAXIMUM);
+  return static_cast<uint16_t>(std::clamp(value, 0, 65535));
+}
+
+uint16_t AliasesMaxOf(MQTTAsync_successData* /*response*/) {
+  return 0;
+}
+
 template <class Success>
-void OnConnectSuccess(void* context, Success* /*response*/) {
-  Guarded([context] {
+void OnConnectSuccess(void* context, Success* response) {
+  Guarded([context, response] {
     Session& session = SessionOf(context);
     LinkEvent event = session.Event(LinkEvent::Kind::kConnected);
     bool wanted = false;
@@ -118,10 +101,12 @@ void OnConnectSuccess(void* context, Success* /*response*/) {
       session.connecting = false;
       session.connected = wanted;
       session.disconnected = false;
+      session.aliases = TopicAliases(AliasesMaxOf(response));
       session.brokers.Served();
       event.broker = session.brokers.current();
     }
     if (wanted) {
+      SendAtOnceTo(static_cast<uint16_t>(event.broker.port));
       session.queue.Put(std::move(event));
     } else {
       Close(session);
@@ -134,8 +119,8 @@ void OnConnectFailure(void* context, Failure* response) {
   Guarded([context, response] {
     Session& session = SessionOf(context);
     const int answer = AnswerOf(response);
-    LinkEvent event =
-        session.Event(answer > 0 ? LinkEvent::Kind::kRefused : LinkEvent::Kind::kDisconnected);
+    const auto kind = answer > 0 ? LinkEvent::Kind::kRefused : LinkEvent::Kind::kDisconnected;
+    LinkEvent event = session.Event(kind);
     {
       const std::scoped_lock lock(session.mutex);
       session.pending = false;
@@ -251,81 +236,6 @@ int OnMessage(void* context, char* topic, int topic_length, MQTTAsync_message* m
   return 1;
 }
 
-void Published(void* context, int reason_code) {
-  Guarded([&] {
-    Session& session = *static_cast<Request*>(context)->session;
-    const std::unique_ptr<Request> request = session.Take(context);
-    if (request == nullptr || reason_code == kNoAnswer) {
-      return;
-    }
-    LinkEvent event = session.Event(LinkEvent::Kind::kPublished);
-    event.reason_code = reason_code;
-    event.text =
-        reason_code == 0
-            ? ""
-            : TextOf(MQTTReasonCode_toString(static_cast<MQTTReasonCodes>(reason_code)), "");
-    event.message.topic = request->topic;
-    event.tag = request->tag;
-    session.queue.Put(std::move(event));
-  });
-}
-
-template <class Success>
-void OnPublished(void* context, Success* /*response*/) {
-  Published(context, 0);  // codes below 0x80 all mean that the broker has it
-}
-
-template <class Failure>
-void OnPublishFailure(void* context, Failure* response) {
-  Published(context, AnswerOf(response) > 0 ? AnswerOf(response) : kNoAnswer);
-}
-
-std::vector<int> CodesOf(const MQTTAsync_successData* response, size_t filters) {
-  const int* codes = filters == 1 ? &response->alt.qos : response->alt.qosList;
-  return {codes, codes + filters};
-}
-
-std::vector<int> CodesOf(const MQTTAsync_successData5* response, size_t filters) {
-  if (filters == 1 || response->alt.sub.reasonCodes == nullptr) {
-    return std::vector<int>(filters, static_cast<int>(response->reasonCode));
-  }
-  const auto& answer = response->alt.sub;
-  return {answer.reasonCodes, answer.reasonCodes + answer.reasonCodeCount};
-}
-
-template <class Codes>
-void Subscribed(void* context, Codes codes) {
-  Guarded([&] {
-    Session& session = *static_cast<Request*>(context)->session;
-    const std::unique_ptr<Request> request = session.Take(context);
-    if (request == nullptr) {
-      return;
-    }
-    LinkEvent event = session.Event(LinkEvent::Kind::kSubscribed);
-    event.reason_codes = codes(request->filters);
-    if (event.reason_codes.empty()) {
-      return;  // no answer
-    }
-    for (const int code : event.reason_codes) {
-      event.reason_code = std::max(event.reason_code, code >= kFirstError ? code : 0);
-    }
-    session.queue.Put(std::move(event));
-  });
-}
-
-template <class Success>
-void OnSubscribed(void* context, Success* response) {
-  Subscribed(context, [response](size_t filters) { return CodesOf(response, filters); });
-}
-
-template <class Failure>
-void OnSubscribeFailure(void* context, Failure* response) {
-  const int answer = AnswerOf(response);
-  Subscribed(context, [answer](size_t filters) {
-    return std::vector<int>(answer > 0 ? filters : 0, answer);
-  });
-}
-
 }  // namespace
 
 struct Inbox::Impl {
@@ -357,13 +267,8 @@ void Inbox::Wake() {
   impl_->queue.Wake();
 }
 
-struct Link::Impl {
-  std::shared_ptr<Inbox::Impl> queue;
-  std::shared_ptr<Session> session;
-};
-
 Link::Link(size_t index, LinkOptions options, Inbox& inbox) : impl_(std::make_shared<Impl>()) {
-  impl_->queue = inbox.impl_;
+  impl_->inbox = inbox.impl_;
   impl_->session = std::make_shared<Session>(inbox.impl_->queue, index, std::move(options));
   inbox.impl_->sessions.push_back(impl_->session);
   Session& session = *impl_->session;
@@ -386,8 +291,8 @@ Link::Link(size_t index, LinkOptions options, Inbox& inbox) : impl_(std::make_sh
 
 // A connection that is still being made ends with the client, under paho's lock.
 Link::~Link() {
-  Session& session = *impl_->session;
   Disconnect();
+  Session& session = *impl_->session;
   std::unique_lock lock(session.mutex);
   session.closed.wait_for(lock, kDisconnectWait, [&session] { return session.disconnected; });
   lock.unlock();
@@ -414,72 +319,6 @@ void Link::Connect() {
     session.pending = true;
   }
   Start(session);
-}
-
-void Link::Subscribe(const std::vector<std::string>& filters, int qos) {
-  if (filters.empty() || impl_->session->client == nullptr) {
-    return;
-  }
-  std::vector<char*> names;
-  for (const std::string& filter : filters) {
-    names.push_back(const_cast<char*>(filter.c_str()));
-  }
-  const std::vector<int> qoss(filters.size(), qos);
-  MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
-  Request* const request = impl_->session->Add("", filters.size(), 0);
-  response.context = request;
-  if (impl_->session->options.mqtt_version == 5) {
-    response.onSuccess5 = OnSubscribed;
-    response.onFailure5 = OnSubscribeFailure;
-  } else {
-    response.onSuccess = OnSubscribed;
-    response.onFailure = OnSubscribeFailure;
-  }
-  const int sent = MQTTAsync_subscribeMany(impl_->session->client, static_cast<int>(names.size()),
-                                           names.data(), qoss.data(), &response);
-  if (sent != MQTTASYNC_SUCCESS) {
-    impl_->session->Take(request);  // not connected: kDisconnected says it
-  }
-}
-
-Result<void> Link::Send(const Publish& publish, uint64_t tag) {
-  {
-    const std::scoped_lock lock(impl_->session->mutex);
-    if (!impl_->session->connected) {
-      return Fail(v1::REASON_FULL, "not connected to the broker: nothing was sent");
-    }
-  }
-  MQTTAsync_message message = MQTTAsync_message_initializer;
-  message.payload = const_cast<char*>(publish.payload.data());
-  message.payloadlen = static_cast<int>(publish.payload.size());
-  message.qos = publish.qos;
-  message.retained = publish.retain == Retain::kYes ? 1 : 0;
-  const bool v5 = impl_->session->options.mqtt_version == 5;
-  if (v5 && publish.expiry_s != 0) {
-    MQTTProperty expiry{};
-    expiry.identifier = MQTTPROPERTY_CODE_MESSAGE_EXPIRY_INTERVAL;
-    expiry.value.integer4 = publish.expiry_s;
-    MQTTProperties_add(&message.properties, &expiry);
-  }
-  MQTTAsync_responseOptions response = MQTTAsync_responseOptions_initializer;
-  Request* const request = impl_->session->Add(publish.topic, 0, tag);
-  response.context = request;
-  if (v5) {
-    response.onSuccess5 = OnPublished;
-    response.onFailure5 = OnPublishFailure;
-  } else {
-    response.onSuccess = OnPublished;
-    response.onFailure = OnPublishFailure;
-  }
-  const int sent =
-      MQTTAsync_sendMessage(impl_->session->client, publish.topic.c_str(), &message, &response);
-  MQTTProperties_free(&message.properties);
-  if (sent != MQTTASYNC_SUCCESS) {
-    impl_->session->Take(request);
-    return Fail(v1::REASON_FULL, "paho takes no more messages (" + std::to_string(sent) +
-                                     "): nothing was sent; try again when connected");
-  }
-  return {};
 }
 
 void Link::Disconnect() {

@@ -15,6 +15,7 @@
 
 #include <MQTTAsync.h>
 
+#include "tools/mqtt/aliases.h"
 #include "tools/mqtt/link.h"
 #include "tools/mqtt/queue.h"
 
@@ -105,7 +106,13 @@ struct Session {
   bool connected = false;
   bool closing = false;      // our own Disconnect: what ends now is not news
   bool disconnected = true;  // paho is done with the last connection
+  TopicAliases aliases;      // of the connection
   std::unordered_map<const Request*, std::unique_ptr<Request>> requests;
+};
+
+struct Link::Impl {
+  std::shared_ptr<void> inbox;  // kept as long as paho may call back
+  std::shared_ptr<Session> session;
 };
 
 }  // namespace latchkey::tools

@@ -124,10 +124,10 @@ Result<DirectoryCost> MeasureDirectory(const std::filesystem::path& folder, cons
   for (size_t i = 0; i < kLookUpsApart; ++i) {
     const CarRef& ref = cars[random() % cars.size()];
     const auth::HeldRing* ring = directory.Find({ref.fleet.str(), ref.car.str()});
-    pairings.push_back({ref, std::string(ring->keys[random() % ring->keys.size()].Id())});
+    pairings.push_back({ref, std::string(ring->Keys()[random() % ring->key_count].Id())});
   }
   for (const CarRef& ref : cars) {
-    cost.pairings += directory.Find({ref.fleet.str(), ref.car.str()})->keys.size();
+    cost.pairings += directory.Find({ref.fleet.str(), ref.car.str()})->key_count;
   }
   size_t wrong = 0;
   cost.lookup_ns = LookUp(directory, pairings, true, wrong);

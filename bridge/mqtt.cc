@@ -34,7 +34,7 @@ constexpr size_t kTasksPerRound = 1000;
 constexpr int kKeepAliveSeconds = 20;
 constexpr int kConnectTimeoutSeconds = 10;
 constexpr uint32_t kSessionExpirySeconds = 24 * 3600;
-constexpr uint16_t kReceiveMaximum = 100;
+constexpr uint16_t kReceiveMaximum = 1000;
 
 }  // namespace
 
@@ -111,6 +111,7 @@ void Mqtt::Impl::Run() {
     for (Task& task : tasks.Drain(kTasksPerRound, WaitFor())) {
       Do(std::move(task));
     }
+    TakeAnswers();
     const Instant now = SystemNow().mono;
     const Duration lasted = now - since;
     if (leaving && (in_flight == 0 || state != State::kUp || lasted > kAnswersWait)) {
@@ -174,15 +175,14 @@ void Mqtt::Impl::Do(Task task) {
     if (mark != 0 && end->mark == mark) {
       PartShown();
     }
-  } else if (std::holds_alternative<Sent>(task)) {
-    in_flight -= in_flight > 0 ? 1 : 0;
   } else if (const auto* lost = std::get_if<Lost>(&task)) {
     Down(lost->why);
-  } else {
+  } else if (!std::holds_alternative<Sent>(task)) {  // whose answers Run takes
     quit = quit || std::holds_alternative<Quit>(task);
     if (quit && state == State::kUp) {
       Flush();
       leaving = true;
+      wants_sent = true;
       since = SystemNow().mono;
       return;
     }
@@ -242,6 +242,7 @@ void Mqtt::Impl::Subscribe() {
   state = State::kSubscribing;
   since = SystemNow().mono;
   in_flight = 0;
+  answers = 0;
   shown = kept ? kShownParts : 0;
   mark = 0;
   asking = false;
@@ -382,14 +383,23 @@ void Mqtt::Impl::Owe(Publish publish) {
   }
 }
 
+void Mqtt::Impl::TakeAnswers() {
+  in_flight -= std::min(in_flight, answers.exchange(0));
+}
+
 void Mqtt::Impl::Flush() {
-  for (std::deque<Publish>* words : {&outgoing, &outgoing_retained}) {
-    while (state == State::kUp && !leaving && !words->empty() && in_flight < in_flight_max &&
-           SendNow(words->front())) {
-      words->pop_front();
+  do {
+    TakeAnswers();
+    for (std::deque<Publish>* words : {&outgoing, &outgoing_retained}) {
+      while (state == State::kUp && !leaving && !words->empty() && in_flight < in_flight_max &&
+             SendNow(words->front())) {
+        words->pop_front();
+      }
     }
-  }
-  waiting = outgoing.size() + outgoing_retained.size();
+    waiting = outgoing.size() + outgoing_retained.size();
+    wants_sent = leaving || waiting > 0;
+    // What was answered before it was wanted has told nobody.
+  } while (state == State::kUp && !leaving && waiting > 0 && answers > 0);
 }
 
 bool Mqtt::Impl::SendNow(const Publish& publish) {

@@ -34,7 +34,7 @@ struct MqttOptions {
   std::string ca_file;    // PEM: the only CA trusted
   std::string certificate_file;
   std::string private_key_file;
-  uint64_t uncommitted_max = 64;
+  uint64_t uncommitted_max = 512;
   // Of a hand-over. The session is the one that the bridge before has just left, with everything
   // seen: when the broker still has it, it shows what it retains only for what is new among the
   // subscriptions, and BrokerUp says `kept`. For the first connection, begun within kKeptFor.

@@ -37,6 +37,14 @@ std::string TextOf(const MQTTAsync_failureData5* failure, const char* otherwise)
 
 }  // namespace
 
+// On paho's receiving thread, which is the busiest: it wakes the link thread only when that waits.
+void Mqtt::Impl::Answered() {
+  ++answers;
+  if (wants_sent) {
+    tasks.PutAlways(Sent{});
+  }
+}
+
 // What is beyond the broker's receive maximum paho keeps, and looks at again only every second.
 void OnConnected(void* context, MQTTAsync_successData5* response) {
   Guarded([&] {
@@ -134,7 +142,7 @@ void OnSubscribeFailure(void* context, MQTTAsync_failureData5* failure) {
 }
 
 void OnSent(void* context, MQTTAsync_successData5* /*response*/) {
-  Guarded([&] { ImplOf(context).tasks.PutAlways(Sent{}); });
+  Guarded([&] { ImplOf(context).Answered(); });
 }
 
 void OnSendFailure(void* context, MQTTAsync_failureData5* failure) {
@@ -144,7 +152,7 @@ void OnSendFailure(void* context, MQTTAsync_failureData5* failure) {
       impl.Say(LogEvent::Level::kWarning, "mqtt_publish_refused",
                {{"why", TextOf(failure, "refused")}});
     }
-    impl.tasks.PutAlways(Sent{});
+    impl.Answered();
   });
 }
 

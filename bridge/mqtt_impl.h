@@ -52,7 +52,7 @@ struct Shown {        // it has shown all of it
   uint64_t mark = 0;  // of the Echo
 };
 
-struct Sent {};  // one publish got its answer, good or bad
+struct Sent {};  // publishes got their answer, good or bad, and that is waited for
 
 struct Lost {
   std::string why;
@@ -97,11 +97,13 @@ struct Mqtt::Impl {
   void Down(const std::string& why);
   void Queue(Publish publish);
   void Owe(Publish publish);
+  void TakeAnswers();
   void Flush();
   bool SendNow(const Publish& publish);
 
   // Paho's threads.
   void Arrived(const char* topic, int topic_length, const MQTTAsync_message& message);
+  void Answered();
   bool IsEnd(const Publish& publish);
   void Ended(const std::string& why);
 
@@ -117,6 +119,8 @@ struct Mqtt::Impl {
   BoundedQueue<Task> tasks{kOutgoingMax};
   std::atomic<size_t> waiting{0};  // size of outgoing
   std::atomic<size_t> in_flight_max{kInFlightMax};
+  std::atomic<size_t> answers{0};       // to publishes, not yet taken off in_flight
+  std::atomic<bool> wants_sent{false};  // the link thread waits for answers: it is told of each
   std::atomic<uint64_t> dropped{0};
   MQTTAsync client = nullptr;
   std::thread thread;

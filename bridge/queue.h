@@ -2,6 +2,7 @@
 // can wait until it has been dealt with (committed).
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -15,6 +16,13 @@
 #include "proto/time.h"
 
 namespace latchkey::bridge {
+
+// How long whoever drains waits for more once something is there: until `items` are there, or
+// `wait` is over.
+struct Gathering {
+  size_t items = 1;  // 1: no longer than for the first
+  Duration wait{0};
+};
 
 // Not copyable. Thread rule: any thread puts and waits for tickets; one thread drains.
 template <class T>
@@ -45,15 +53,18 @@ class BoundedQueue {
     return Add(std::move(item));
   }
 
-  // Up to `max` items in order, waiting at most `wait` for the first.
-  std::vector<T> Drain(size_t max, Duration wait) {
+  // Up to `max` items in order, waiting at most `wait` for the first, and from there on as
+  // `gathering` says; Wake and Close end both.
+  std::vector<T> Drain(size_t max, Duration wait, Gathering gathering = {}) {
     std::vector<T> out;
     {
       std::unique_lock lock(mutex_);
-      if (wait > Duration(0)) {
-        filled_.wait_for(lock, wait, [this] { return closed_ || woken_ || !items_.empty(); });
+      WaitForItems(lock, 1, wait);
+      if (!items_.empty()) {
+        WaitForItems(lock, gathering.items, gathering.wait);
       }
       woken_ = false;
+      out.reserve(std::min(max, items_.size()));
       while (!items_.empty() && out.size() < max) {
         out.push_back(std::move(items_.front()));
         items_.pop_front();
@@ -126,9 +137,22 @@ class BoundedQueue {
   }
 
  private:
+  void WaitForItems(std::unique_lock<std::mutex>& lock, size_t items, Duration wait) {
+    const auto there = [&] {
+      return closed_ || woken_ || items_.size() >= std::min(items, capacity_);
+    };
+    if (wait > Duration(0) && !there()) {
+      wanted_ = std::min(items, capacity_);
+      filled_.wait_for(lock, wait, there);
+      wanted_ = 0;
+    }
+  }
+
   uint64_t Add(T item) {
     items_.push_back(std::move(item));
-    filled_.notify_one();
+    if (wanted_ != 0 && items_.size() >= wanted_) {
+      filled_.notify_one();
+    }
     return ++put_;
   }
 
@@ -138,6 +162,7 @@ class BoundedQueue {
   std::condition_variable room_;
   std::condition_variable done_;
   std::deque<T> items_;
+  size_t wanted_ = 0;  // who drains sleeps until so many are there; 0: it does not
   uint64_t put_ = 0;
   uint64_t drained_ = 0;
   uint64_t finished_ = 0;

@@ -45,6 +45,36 @@ TEST_CASE("queue: who waits for room gets it when something is taken out") {
   CHECK(got == std::vector<int>{1, 2});
 }
 
+TEST_CASE("queue: who gathers gets what comes while it waits, and no more than asked for") {
+  BoundedQueue<int> queue(9);
+  queue.PutAlways(1);
+  std::thread writer([&] {
+    for (const int item : {2, 3, 4}) {
+      queue.PutAlways(item);
+    }
+  });
+  CHECK(queue.Drain(9, 10s, {4, 10s}) == std::vector<int>{1, 2, 3, 4});
+  writer.join();
+  for (const int item : {5, 6, 7}) {
+    queue.PutAlways(item);
+  }
+  CHECK(queue.Drain(2, 10s, {3, 10s}) == std::vector<int>{5, 6});
+}
+
+TEST_CASE(
+    "queue: gathering ends with its time, with a wake, at the bound, and needs a first item") {
+  BoundedQueue<int> queue(2);
+  CHECK(queue.Drain(9, Duration(1), {2, 60s}).empty());
+  queue.PutAlways(1);
+  CHECK_MESSAGE((queue.Drain(9, 60s, {2, Duration(1)}) == std::vector<int>{1}), "its time");
+  queue.PutAlways(2);
+  queue.Wake();
+  CHECK_MESSAGE((queue.Drain(9, 60s, {2, 60s}) == std::vector<int>{2}), "a wake");
+  queue.PutAlways(3);
+  queue.PutAlways(4);
+  CHECK_MESSAGE((queue.Drain(9, 60s, {3, 60s}) == std::vector<int>{3, 4}), "more than fit");
+}
+
 TEST_CASE("queue: a ticket is finished when its item was drained and finished, not before") {
   BoundedQueue<int> queue(9);
   const auto first = queue.Put(1, Duration(0));

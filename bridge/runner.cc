@@ -14,6 +14,7 @@ namespace {
 
 constexpr Duration kBacklogPause = std::chrono::milliseconds(10);
 constexpr size_t kDamagedLogged = 20;
+constexpr Duration kCountFor = std::chrono::milliseconds(10);
 
 Counters Sum(Counters sum, const Counters& other) {
   sum.messages += other.messages;
@@ -203,13 +204,26 @@ void Runner::TickIfDue() {
   }
 }
 
+std::vector<Input> Runner::TakeInputs(Duration wait) {
+  std::vector<Input> inputs = parts_.intake.Drain(runner_limits_.inputs_per_turn_max, wait,
+                                                  busy_ ? runner_limits_.gathering : Gathering{});
+  const Instant now = parts_.clock().mono;
+  counted_ += inputs.size();
+  const Duration passed = now - counted_since_;
+  if (passed >= kCountFor) {
+    busy_ = counted_ >= runner_limits_.busy_inputs * static_cast<size_t>(passed / kCountFor);
+    counted_ = 0;
+    counted_since_ = now;
+  }
+  return inputs;
+}
+
 void Runner::Turn(Duration wait) {
   if (failure_) {
     Recover(wait);
     return;
   }
-  const std::vector<Input> inputs =
-      parts_.intake.Drain(runner_limits_.inputs_per_turn_max, WaitFor(wait));
+  const std::vector<Input> inputs = TakeInputs(WaitFor(wait));
   StepAll(inputs);
   TickIfDue();
   if (Release(inputs)) {

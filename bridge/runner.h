@@ -139,6 +139,10 @@ struct Status {
 
 struct RunnerLimits {
   size_t inputs_per_turn_max = 1000;
+  // When so many inputs have come within 10 ms, the next are waited for a little, so that more of
+  // them share a commit: else a commit costs more than all else about an input.
+  size_t busy_inputs = 80;
+  Gathering gathering{256, std::chrono::milliseconds(4)};
   size_t backlog_max = 5000;  // words above this: no ticks, so that reconciliation waits
   Duration sync_every = std::chrono::milliseconds(500);
   Duration retry_first = std::chrono::milliseconds(500);
@@ -229,6 +233,7 @@ class Runner {
   // `warm`: see LoadRest; nullptr: everything is loaded.
   Result<std::unique_ptr<Bridge>> Loaded(std::unique_ptr<Bridge> warm = nullptr);
   Duration WaitFor(Duration wait) const;
+  std::vector<Input> TakeInputs(Duration wait);
   void Step(const Input& input, const Now& now, Effects& out);
   void StepAll(const std::vector<Input>& inputs);
   void TickIfDue();
@@ -285,6 +290,9 @@ class Runner {
   Keeps keeps_ = Keeps::kYes;  // of core_
   bool unsynced_ = false;
   Instant synced_at_;
+  size_t counted_ = 0;  // inputs since
+  Instant counted_since_;
+  bool busy_ = false;
   bool broker_connected_ = false;
 
   mutable std::mutex mutex_;

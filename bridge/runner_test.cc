@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -108,6 +109,12 @@ struct World {
 
   // The log's bounds are these.
   explicit World(const LogBounds& bounds) : limits{.migration = {}, .log = bounds} {
+    REQUIRE(runner.Load().has_value());
+  }
+
+  // What comes this fast is gathered so.
+  World(size_t busy_inputs, const Gathering& gathering)
+      : limits{.busy_inputs = busy_inputs, .gathering = gathering, .migration = {}, .log = {}} {
     REQUIRE(runner.Load().has_value());
   }
 
@@ -230,12 +237,20 @@ struct World {
                  [this](const LogEvent& event) { log.push_back(event.event); }, &sms}};
 };
 
-std::string BodyState(Timestamp observed_at) {
+std::string StateOf(Group group, Timestamp observed_at) {
   v1::StateGroup state;
   state.set_observed_at_ms(static_cast<uint64_t>(observed_at.ms));
   state.set_sequence(1);
-  state.mutable_body()->mutable_is_locked()->set_value(true);
+  if (group == Group::kEnergy) {
+    state.mutable_energy()->mutable_is_plugged()->set_value(true);
+  } else {
+    state.mutable_body()->mutable_is_locked()->set_value(true);
+  }
   return state.SerializeAsString();
+}
+
+std::string BodyState(Timestamp observed_at) {
+  return StateOf(Group::kBody, observed_at);
 }
 
 }  // namespace
@@ -269,6 +284,32 @@ TEST_CASE("runner: state is committed without a sync and synced within a second"
   w.Passes(10s);
   w.Turn();
   CHECK(w.Happened() == "");
+}
+
+TEST_CASE("runner: inputs that come fast are waited for, and share a commit; others are not") {
+  World w(2, {2, std::chrono::seconds(60)});
+  const auto says = [&w](Group group) {
+    w.Arrives(StateTopic(w.ref, group), StateOf(group, w.now.wall), Retain::kYes);
+  };
+  says(Group::kBody);
+  w.Turn();
+  CHECK_MESSAGE(w.Happened() == "commit 1 soon", "one alone");
+  w.Passes(10ms);
+  says(Group::kBody);
+  says(Group::kEnergy);
+  w.Turn();
+  CHECK(w.Happened() == "commit 2 soon");
+  w.Passes(1ms);
+  says(Group::kBody);
+  std::thread later([&] { says(Group::kEnergy); });
+  w.Turn();
+  later.join();
+  CHECK_MESSAGE(w.Happened() == "commit 2 soon", "the second was waited for");
+  w.Passes(100ms);
+  w.Turn();
+  says(Group::kBody);
+  w.Turn();
+  CHECK_MESSAGE(w.Happened() == "commit 1 soon", "nothing came for long");
 }
 
 TEST_CASE("runner: while the store fails commands are refused, and they stay refused afterwards") {

@@ -119,6 +119,9 @@ class Plugin {
     return Verdict::Refuse(v1::REASON_NOT_ALLOWED);
   }
 
+  // False: messages on this topic pass without CheckMessage, their properties as they are.
+  virtual bool WantsMessage(std::string_view /*topic*/) const { return true; }
+
   virtual Verdict CheckMessage(const MessageRequest& /*request*/, Now /*now*/) {
     return Verdict::Refuse(v1::REASON_NOT_ALLOWED);
   }

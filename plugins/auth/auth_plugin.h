@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "plugins/auth/access.h"
 #include "plugins/auth/admission.h"
 #include "plugins/auth/directory.h"
 #include "plugins/auth/identity.h"
@@ -55,6 +56,9 @@ class AuthPlugin : public broker::Plugin {
 
   broker::SignInAnswer SignIn(const broker::SignInRequest& request, Now now) override;
   Verdict CheckAccess(const broker::AccessRequest& request, Now now) override;
+
+  bool WantsMessage(std::string_view topic) const override { return MayConcernAuth(topic); }
+
   Verdict CheckMessage(const broker::MessageRequest& request, Now now) override;
   void Control(const broker::ControlRequest& request, Now now) override;
   void Disconnected(const void* connection, Now now) override;

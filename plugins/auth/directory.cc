@@ -40,27 +40,38 @@ std::optional<Digest> DigestOf(std::string_view signed_ring) {
   return HalfSha256(outer->key_ring());
 }
 
+// As HeldKey::times; what it stands for is added to `held`.
+uint16_t KeepTimes(const RingKey& key, HeldRing& held) {
+  if (key.not_before.ms == 0 && key.not_after.ms == 0 && key.week.empty()) {
+    return 0;
+  }
+  if (held.times == nullptr) {
+    held.times = std::make_unique<HeldTimes>();
+  }
+  HeldTimes& times = *held.times;
+  times.keys.push_back({key.not_before, key.not_after, static_cast<uint16_t>(times.week.size()),
+                        static_cast<uint16_t>(key.week.size())});
+  times.week.insert(times.week.end(), key.week.begin(), key.week.end());
+  return static_cast<uint16_t>(times.keys.size());
+}
+
 HeldRing Compact(const KeyRing& ring, const Digest& digest, const Digest& carried) {
-  HeldRing held{ring.version, digest, carried, {}, {}};
-  held.keys.reserve(ring.keys.size());
-  for (const RingKey& key : ring.keys) {
+  HeldRing held{ring.version,     digest, carried, std::make_unique<HeldKey[]>(ring.keys.size()),
+                ring.keys.size(), nullptr};
+  for (size_t i = 0; i < ring.keys.size(); ++i) {
+    const RingKey& key = ring.keys[i];
     LK_ASSERT(key.id.str().size() == kKeyIdCharacters);
-    HeldKey compact{{},
-                    key.permissions,
-                    static_cast<uint16_t>(held.week.size()),
-                    static_cast<uint16_t>(key.week.size()),
-                    key.not_before,
-                    key.not_after};
-    held.week.insert(held.week.end(), key.week.begin(), key.week.end());
+    HeldKey& compact = held.keys[i];
     std::copy_n(key.id.str().begin(), kKeyIdCharacters, compact.id.begin());
-    held.keys.push_back(compact);
+    compact.permissions = key.permissions;
+    compact.times = KeepTimes(key, held);
   }
   return held;
 }
 
 std::vector<KeyId> FellOff(const HeldRing& before, const HeldRing& after) {
   std::vector<KeyId> fell_off;
-  for (const HeldKey& key : before.keys) {
+  for (const HeldKey& key : before.Keys()) {
     if (after.Find(key.Id()) != nullptr) {
       continue;
     }
@@ -86,18 +97,24 @@ bool IsRevoked(std::string_view signed_ring, const Revocations* revoked) {
 }  // namespace
 
 Verdict HeldRing::CheckWindow(const HeldKey& key, Timestamp now) const {
-  const bool begun = key.not_before.ms == 0 || now >= key.not_before;
-  const bool over = key.not_after.ms != 0 && now >= key.not_after;
-  LK_ASSERT(size_t{key.week_first} + key.week_count <= week.size());
+  if (key.times == 0) {
+    return Verdict::Allow();
+  }
+  LK_ASSERT(times != nullptr && key.times <= times->keys.size());
+  const HeldTimes::Key& held = times->keys[key.times - 1U];
+  const bool begun = held.not_before.ms == 0 || now >= held.not_before;
+  const bool over = held.not_after.ms != 0 && now >= held.not_after;
+  LK_ASSERT(size_t{held.week_first} + held.week_count <= times->week.size());
   const bool open =
-      key.week_count == 0 || InWeek({week.data() + key.week_first, key.week_count}, now);
+      held.week_count == 0 || InWeek({times->week.data() + held.week_first, held.week_count}, now);
   return begun && !over && open ? Verdict::Allow() : Verdict::Refuse(v1::REASON_OUTSIDE_WINDOW);
 }
 
 const HeldKey* HeldRing::Find(std::string_view key) const {
-  const auto found = std::find_if(keys.begin(), keys.end(),
-                                  [key](const HeldKey& held) { return held.Id() == key; });
-  return found == keys.end() ? nullptr : &*found;
+  const std::span<const HeldKey> all = Keys();
+  const auto found =
+      std::find_if(all.begin(), all.end(), [key](const HeldKey& held) { return held.Id() == key; });
+  return found == all.end() ? nullptr : &*found;
 }
 
 size_t Directory::Hash::operator()(const Place& place) const {
@@ -105,12 +122,8 @@ size_t Directory::Hash::operator()(const Place& place) const {
   return hash(place.fleet) * 1000003 ^ hash(place.car);
 }
 
-size_t Directory::Hash::operator()(const CarRef& ref) const {
-  return (*this)(Place{ref.fleet.str(), ref.car.str()});
-}
-
-bool Directory::Equal::operator()(const Place& a, const CarRef& b) const {
-  return a.car == b.car.str() && a.fleet == b.fleet.str();
+bool Directory::Equal::operator()(const Place& a, const Place& b) const {
+  return a.car == b.car && a.fleet == b.fleet;
 }
 
 Result<Applied> Directory::Apply(std::string_view signed_ring, const Trust& trust,
@@ -140,7 +153,7 @@ Result<Applied> Directory::Apply(std::string_view signed_ring, const Trust& trus
                 "the key ring of car " + ring.ref.ToText() +
                     " is signed under a revoked certificate: ignored; the one before stays");
   };
-  const auto found = rings_.find(ring.ref);
+  const auto found = rings_.find(Place{ring.ref.fleet.str(), ring.ref.car.str()});
   if (found == rings_.end()) {
     if (revoked) {
       return bad();
@@ -156,7 +169,8 @@ Result<Applied> Directory::Apply(std::string_view signed_ring, const Trust& trus
     if (erased != erased_.end()) {
       erased_.erase(erased);
     }
-    rings_.emplace(ring.ref, Compact(ring, *digest, HalfSha256(signed_ring)));
+    rings_.emplace(Car{&*fleets_.insert(ring.ref.fleet).first, ring.ref.car},
+                   Compact(ring, *digest, HalfSha256(signed_ring)));
     return applied;
   }
   HeldRing& held = found->second;
@@ -187,7 +201,7 @@ std::optional<Applied> Directory::FindVerified(std::string_view signed_ring,
   if (found == rings_.end() || found->second.carried != HalfSha256(signed_ring)) {
     return std::nullopt;
   }
-  return Applied{found->first, found->second.version, found->second.keys.size(), false, {}};
+  return Applied{found->first.ref(), found->second.version, found->second.key_count, false, {}};
 }
 
 bool IsErasedMark(std::string_view content) {
@@ -226,9 +240,9 @@ std::string Directory::ForgetMarked(std::string_view mark) {
   }
   uint64_t& lowest = erased_[hash];
   lowest = std::max(lowest, version);
-  for (const auto& [ref, ring] : rings_) {
-    if (NameHash({ref.fleet.str(), ref.car.str()}) == hash) {
-      const CarRef erased = ref;
+  for (const auto& [car, ring] : rings_) {
+    if (NameHash(car.place()) == hash) {
+      const CarRef erased = car.ref();
       Forget({erased.fleet.str(), erased.car.str()});
       return erased.ToText();
     }
@@ -254,8 +268,8 @@ Verdict Directory::CheckHeld(Place place, std::string_view signed_ring) const {
 }
 
 void Directory::ForEachCar(const std::function<void(const CarRef&)>& visit) const {
-  for (const auto& [ref, ring] : rings_) {
-    visit(ref);
+  for (const auto& [car, ring] : rings_) {
+    visit(car.ref());
   }
 }
 

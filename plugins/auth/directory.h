@@ -1,13 +1,15 @@
 // Every key ring of the cell, verified, in the few bytes a check needs, and the keys that are
-// denied. The signed bytes stay in
-// the ring file and on the broker: a ring of four keys costs about 450 bytes here, so a million
-// pairings (250,000 such cars) take about 120 MB.
+// denied. The signed bytes stay in the ring file and on the broker: a ring of one key costs about
+// 190 bytes here, one of four keys 270, so a million pairings (250,000 such cars) take about 70 MB.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
+#include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -34,26 +36,40 @@ struct Place {
 // One key, as a check needs it.
 struct HeldKey {
   std::array<char, kKeyIdCharacters> id{};
+  uint16_t times = 0;        // 1 for the first of HeldRing's times, 0: at any time
   uint32_t permissions = 0;  // mask of Bit()
-  uint16_t week_first = 0;   // its hours: `week_count` of HeldRing::week from here on
-  uint16_t week_count = 0;   // 0: at any time of the week
-  Timestamp not_before;      // 0: always
-  Timestamp not_after;       // 0: never ends
 
   std::string_view Id() const { return {id.data(), id.size()}; }
 };
 
+// When keys may act: few rings have such keys.
+struct HeldTimes {
+  struct Key {
+    Timestamp not_before;     // 0: always
+    Timestamp not_after;      // 0: never ends
+    uint16_t week_first = 0;  // its hours: `week_count` of `week` from here on
+    uint16_t week_count = 0;  // 0: at any time of the week
+  };
+
+  std::vector<Key> keys;
+  std::vector<WeekWindow> week;  // hours of all keys, one after the other
+};
+
+// As small as it can be, as there is one for each car of the cell.
 struct HeldRing {
   uint64_t version = 0;
   std::array<char, 16> digest{};   // first half of SHA-256 over the signed KeyRing bytes
   std::array<char, 16> carried{};  // the same over the SignedKeyRing as it was verified
-  std::vector<HeldKey> keys;
-  std::vector<WeekWindow> week;  // hours of all keys, one after the other
+  std::unique_ptr<HeldKey[]> keys;
+  size_t key_count = 0;
+  std::unique_ptr<HeldTimes> times;  // nullptr: no key has any
+
+  std::span<const HeldKey> Keys() const { return {keys.get(), key_count}; }
 
   // nullptr: not on the ring.
   const HeldKey* Find(std::string_view key) const;
 
-  // `key` is one of `keys`. REASON_OUTSIDE_WINDOW: `now` is before not_before, at or after
+  // `key` is one of Keys(). REASON_OUTSIDE_WINDOW: `now` is before not_before, at or after
   // not_after, or outside its hours.
   Verdict CheckWindow(const HeldKey& key, Timestamp now) const;
 };
@@ -74,6 +90,13 @@ bool IsErasedMark(std::string_view content);
 // Not thread-safe; used from the broker's thread.
 class Directory {
  public:
+  Directory() = default;
+  Directory(const Directory&) = delete;  // rings point at fleets
+  Directory& operator=(const Directory&) = delete;
+  Directory(Directory&&) = default;
+  Directory& operator=(Directory&&) = default;
+  ~Directory() = default;
+
   // Takes a serialized SignedKeyRing over if it is genuine and not older than the one held.
   // `place`    the car whose topic it came on; nullopt: any car (the ring file). What the file
   //            holds was taken over before its certificate was revoked, and stays.
@@ -116,23 +139,36 @@ class Directory {
  private:
   std::optional<Applied> FindVerified(std::string_view signed_ring, const Place& place) const;
 
+  // A car of a ring that is held. Fleets are few: each name is kept once, in fleets_.
+  struct Car {
+    const FleetId* fleet;
+    CarId car;
+
+    Place place() const { return {fleet->str(), car.str()}; }
+
+    CarRef ref() const { return {*fleet, car}; }
+  };
+
   struct Hash {
     using is_transparent = void;
     size_t operator()(const Place& place) const;
-    size_t operator()(const CarRef& ref) const;
+
+    size_t operator()(const Car& car) const { return (*this)(car.place()); }
   };
 
   struct Equal {
     using is_transparent = void;
+    bool operator()(const Place& a, const Place& b) const;
 
-    bool operator()(const CarRef& a, const CarRef& b) const { return a == b; }
+    bool operator()(const Car& a, const Car& b) const { return (*this)(a.place(), b.place()); }
 
-    bool operator()(const Place& a, const CarRef& b) const;
+    bool operator()(const Place& a, const Car& b) const { return (*this)(a, b.place()); }
 
-    bool operator()(const CarRef& a, const Place& b) const { return (*this)(b, a); }
+    bool operator()(const Car& a, const Place& b) const { return (*this)(a.place(), b); }
   };
 
-  std::unordered_map<CarRef, HeldRing, Hash, Equal> rings_;
+  std::set<FleetId> fleets_;
+  std::unordered_map<Car, HeldRing, Hash, Equal> rings_;
   std::unordered_map<std::string, uint64_t> erased_;  // by SHA-256 of the name: the lowest version
   Blocks blocks_;
 };

@@ -1,9 +1,12 @@
 // Rings: only genuine ones, never back.
 #include "plugins/auth/directory.h"
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
+#include <malloc.h>
 
 #include "tests/support/wire_fixtures.h"
 
@@ -200,6 +203,29 @@ TEST_CASE("directory: a ring of thirty-two keys with all their hours is kept who
       CHECK(held->CheckWindow(*compact, now) == CheckWindow(key, now));
     }
   }
+}
+
+TEST_CASE("directory: a pairing takes at most 200 bytes, even when it is its car's only one") {
+  constexpr size_t kWarm = 300;  // fill what is kept of certificates, whatever the number of cars
+  constexpr size_t kCars = 600;
+  World w;
+  const PrivateKey phone = PrivateKey::Generate();
+  std::vector<std::string> rings;
+  for (size_t i = 0; i < kWarm + kCars; ++i) {
+    const CarRef ref = testing::Ref("f1", "car" + std::to_string(100000 + i));
+    const auto [der, key] = testing::Issue(CarIdentity{ref}, w.car.ca);
+    rings.push_back(
+        SealKeyRing({ref, 1, kNow, {testing::OnRing(phone.Public(), v1::ROLE_OWNER)}}, key, der));
+  }
+  const auto apply = [&](size_t from, size_t to) {
+    for (size_t i = from; i < to; ++i) {
+      REQUIRE(w.directory.Apply(rings[i], w.trust, std::nullopt));
+    }
+    return ::mallinfo2().uordblks;  // 0 with a sanitizer's own allocator
+  };
+  const size_t before = apply(0, kWarm);
+  const size_t after = apply(kWarm, kWarm + kCars);
+  CHECK((after - std::min(before, after)) / kCars <= 200);
 }
 
 }  // namespace

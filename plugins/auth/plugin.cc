@@ -136,9 +136,6 @@ Verdict AuthPlugin::CheckAccess(const broker::AccessRequest& request, Now now) {
 }
 
 Verdict AuthPlugin::CheckMessage(const broker::MessageRequest& request, Now now) {
-  if (!MayConcernAuth(request.topic)) {
-    return Verdict::Allow();  // what it may carry is guard's to say
-  }
   if (request.topic == kPeerTopic) {
     return CheckPeerWord(request, now);
   }
@@ -147,7 +144,7 @@ Verdict AuthPlugin::CheckMessage(const broker::MessageRequest& request, Now now)
     return CheckPresence(request, *topic);
   }
   if (!topic || topic->kind != TopicKind::kKeyRing) {
-    return Verdict::Allow();
+    return Verdict::Allow();  // what it may carry is guard's to say
   }
   if (request.payload.empty()) {  // the bridge has the car erased
     const Place place{topic->fleet, topic->car};
@@ -272,6 +269,9 @@ void AuthPlugin::Tick(Now now) {
   for (size_t i = 0; i < kOfflinePerTick && !offline_at_start_.empty(); ++i) {
     teller_.Say(sessions_.OfflineAtStart(offline_at_start_.back()));
     offline_at_start_.pop_back();
+    if (offline_at_start_.empty()) {
+      offline_at_start_.shrink_to_fit();  // as long as there are cars
+    }
   }
   JoinedTick(now);
   teller_.Tick(now);

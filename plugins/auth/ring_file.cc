@@ -2,10 +2,11 @@
 #include "plugins/auth/ring_file.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
-#include <map>
 #include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -119,7 +120,39 @@ struct RingFile::Kept {
     size_t bytes = 0;
   };
 
-  std::map<std::pair<RecordKind, std::string>, Span> newest;  // by kind and name
+  using Name = std::array<char, 16>;  // first half of SHA-256 over kind and name
+
+  struct Newest {
+    Name name{};
+    Span span;
+  };
+
+  void Add(RecordKind kind, std::string_view name, const Span& span) {
+    std::string whole(MarkOf(kind));
+    whole += name;
+    const std::string sum = Sha256(whole);
+    Newest added{{}, span};
+    std::copy_n(sum.begin(), added.name.size(), added.name.begin());
+    newest.push_back(added);
+  }
+
+  // Of each name the last one stays, in file order. How many went.
+  size_t DropEarlier() {
+    std::sort(newest.begin(), newest.end(), [](const Newest& a, const Newest& b) {
+      return std::tie(a.name, b.span.offset) < std::tie(b.name, a.span.offset);
+    });
+    const auto end = std::unique(newest.begin(), newest.end(),
+                                 [](const Newest& a, const Newest& b) { return a.name == b.name; });
+    const auto went = static_cast<size_t>(newest.end() - end);
+    newest.erase(end, newest.end());
+    std::sort(newest.begin(), newest.end(),
+              [](const Newest& a, const Newest& b) { return a.span.offset < b.span.offset; });
+    return went;
+  }
+
+  // One block of memory, which goes back as a whole: nodes of a map would lie between those of what
+  // is read, and what they leave could not be given back.
+  std::vector<Newest> newest;
   std::vector<Span> others;
 };
 
@@ -219,9 +252,7 @@ Result<void> RingFile::ReadAll(const Judge& judge, Kept& kept) {
     const Judged judged = judge(*kind, content);
     const Kept::Span span{at, kHeadBytes + size};
     if (judged.fate == Fate::kNewest) {
-      const auto [earlier, first] = kept.newest.try_emplace({*kind, judged.name}, span);
-      opening_.dropped += first ? 0 : 1;
-      earlier->second = span;
+      kept.Add(*kind, judged.name, span);
     } else if (judged.fate == Fate::kKept) {
       kept.others.push_back(span);
     } else {
@@ -230,6 +261,7 @@ Result<void> RingFile::ReadAll(const Judge& judge, Kept& kept) {
     at += span.bytes;
     end_ = at;
   }
+  opening_.dropped += kept.DropEarlier();
   opening_.bytes_cut = at - end_;
   return {};
 }
@@ -253,8 +285,8 @@ Result<void> RingFile::Rewrite(const Kept& kept) {
   }
   RingFile next(new_path, file);
   std::vector<Kept::Span> spans = kept.others;
-  for (const auto& [name, span] : kept.newest) {
-    spans.push_back(span);
+  for (const Kept::Newest& newest : kept.newest) {
+    spans.push_back(newest.span);
   }
   for (const Kept::Span& span : spans) {
     LK_TRY(const std::string record, ReadAt(span.offset, span.bytes));

@@ -110,7 +110,7 @@ TEST_CASE("ring file: superseded and false records are gone after the next start
   CHECK(opening.rewritten);
   f.Add("c:1");
   opening = f.Open();
-  CHECK(f.read == Rings{"later:y", "a:2", "b:1", "c:1"});
+  CHECK(f.read == Rings{"later:y", "b:1", "a:2", "c:1"});
   CHECK_FALSE(opening.rewritten);
 }
 
@@ -209,7 +209,7 @@ TEST_CASE("ring file: blocks stand beside rings, each kind newest by its own nam
   CHECK(opening.dropped == 2);
   CHECK(opening.rewritten);
   opening = f.Open();
-  CHECK(f.read == Rings{"a:2", "#a:2", "#b:1"});
+  CHECK(f.read == Rings{"#b:1", "a:2", "#a:2"});
   CHECK_FALSE(opening.rewritten);
   CHECK(Said(f.file->Append(RecordKind::kBlock, std::string(257, 'x'))) == "REASON_TOO_LARGE");
 }

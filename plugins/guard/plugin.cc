@@ -61,7 +61,8 @@ struct Passed {
     return message.topic.data() != nullptr && message.topic.data() == other.topic.data() &&
            message.topic.size() == other.topic.size() &&
            message.payload.data() == other.payload.data() &&
-           message.payload.size() == other.payload.size() && message.retain == other.retain;
+           message.payload.size() == other.payload.size() && message.retain == other.retain &&
+           message.from_peer == other.from_peer;
   }
 };
 

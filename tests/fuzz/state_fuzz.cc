@@ -14,6 +14,9 @@ void Try(std::string_view input) {
   }
   const Group group = kGroups[static_cast<unsigned char>(input[0]) % kGroupCount];
   const Result<v1::StateGroup> state = ParseState(input.substr(1), group);
+  const Result<void> checked = CheckState(input.substr(1), group);
+  Require(checked.has_value() == state.has_value(),
+          "the short way to the verdict gives the same one");
   if (!state) {
     return;
   }

@@ -38,9 +38,11 @@ load::WorldOptions WorldOf(const Options& options, int disk_mb) {
   world.start_patience = std::chrono::minutes(5);  // a hundred thousand cars are not read at once
   world.load.commands = kCommandsMax;
   world.load.per_second = options.per_second;
-  // Longer than the bridge is away at a kill, so that everybody is told in time.
-  world.load.lifetime_min = std::chrono::seconds(20);
-  world.load.lifetime_max = std::chrono::seconds(40);
+  // Longer than the bridge is away at its kills, so that everybody is told in time: it needs some
+  // 12 s for 100,000 cars, and some kills come as soon as it is there again.
+  const auto away = static_cast<int64_t>(1 + options.cars / 25'000);
+  world.load.lifetime_min = std::chrono::seconds(20) * away;
+  world.load.lifetime_max = std::chrono::seconds(40) * away;
   if (disk_mb > 0) {
     world.disk = load::Disk::kOwn;
     world.disk_mb = disk_mb;

@@ -114,6 +114,7 @@ void World::StartBridge() {
   limits.history_bytes_per_car = invariants_.history().bounds().bytes_per_car;
   bridge::RunnerLimits runner_limits;
   runner_limits.inputs_per_turn_max = 5;
+  runner_limits.gathering = {};
   runner_limits.backlog_max = kBacklogMax;
   runner_limits.kept_max = 12;
   intake_ = std::make_unique<bridge::Intake>(kIntakeMax);

@@ -23,14 +23,18 @@ constexpr Duration kTakenBackLate{60000};
 // And so long when its outcome is not told: nobody waits longer for it.
 constexpr Duration kUntoldLate = std::chrono::hours(24);
 
+// A sensor that says nothing for so long has stopped, and what it said last is told. Longer than
+// sensors pause.
+constexpr Duration kSettled{10000};
+
 // Of the filters the car subscribes to, in order. Without the last it works and only cannot renew.
 constexpr size_t kCommandFilter = 0;
 constexpr size_t kPairingFilter = 1;
 constexpr size_t kCertificateFilter = 2;
 
-// How long a group goes unsaid while it is observed and stays the same. Who looks at a car that
-// drives is shown what is live, and of one that stands or charges at least what is recent, also
-// when a message is lost.
+// How long a group goes unsaid while it is observed again and again and stays the same. Who looks
+// at a car that drives is shown what is live, and of one that stands or charges at least what is
+// recent, also when a message is lost.
 Duration RepeatAfter(Group group, CarMode mode) {
   const FreshnessLimits limits = LimitsOf(group, mode);
   return mode == CarMode::kDriving ? limits.live : limits.recent / 2;
@@ -196,6 +200,7 @@ void Car::On(const Observe& input, Effects& /*out*/) {
   const auto group = ParseGroup(input.signal.substr(0, input.signal.find('.')));
   if (group) {
     board_.SetSource(*group, input.source);
+    groups_[static_cast<size_t>(*group)].settled_at = now_.mono + kSettled;
   }
   if (group == Group::kLocation) {
     ObserveArea(input.source);
@@ -330,6 +335,7 @@ void Car::PublishRing(Effects& out) {
 void Car::PublishGroup(Group group, Effects& out) {
   GroupClock& clock = groups_[static_cast<size_t>(group)];
   clock.next_at = now_.mono + options_.limits.publish_interval_min;
+  clock.settled_at.reset();
   if ((group == Group::kLocation || group == Group::kArea) && memory_.privacy) {
     board_.Build(group, 0);  // taken note of, told to nobody
     return;
@@ -392,8 +398,12 @@ std::optional<Instant> Car::SayAt(Group group) const {
   if (!subscribed_ || !(board_.Changed(group) || board_.Observed(group))) {
     return std::nullopt;
   }
+  if (board_.Changed(group)) {
+    return clock.next_at;
+  }
   const Instant again_at = clock.spoke_at + RepeatAfter(group, ModeOf(true, motion_));
-  return board_.Changed(group) ? clock.next_at : std::max(clock.next_at, again_at);
+  const Instant same_at = std::min(again_at, clock.settled_at.value_or(again_at));
+  return std::max(clock.next_at, same_at);
 }
 
 void Car::PublishDue(Effects& out) {

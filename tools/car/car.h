@@ -234,6 +234,8 @@ class Car {
     uint64_t sequence = 0;
     Timestamp said_at;  // observed_at_ms of what was said last, since the start
     Instant spoke_at;   // when that was
+    // When what was observed since is the last for a while; nullopt: nothing was.
+    std::optional<Instant> settled_at;
   };
 
   void On(const Start& input, Effects& out);

@@ -291,7 +291,14 @@ TEST_CASE(
   s.Gives(Observe{"body.trunk_open", 1.0, s.now_.wall, ""});
   s.Passes(Duration(0));
   CHECK(s.Heard() == "body ");
-  // What nobody observes is not said again as if somebody had.
+  // A sensor that stops has its last word told; what nobody observes any more is not said again.
+  observe(0);
+  CHECK(s.Heard() == "body ");
+  observe(0);
+  s.Passes(kSecond * 8);
+  CHECK(s.Heard() == "");
+  s.Passes(kSecond);
+  CHECK(s.Heard() == "body drive ");
   s.Passes(std::chrono::hours(5));
   CHECK(s.Heard() == "");
 }

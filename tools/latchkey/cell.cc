@@ -242,7 +242,7 @@ std::string BrokerConfiguration(const Folder& folder, const Cell& cell, const Br
       << "max_keepalive 300\n"
       << "# What a client may have said without an answer: a bridge says all it holds to a broker\n"
       << "# that has lost it.\n"
-      << "max_inflight_messages 200\n"
+      << "max_inflight_messages 1000\n"
       << "# A bridge that comes is shown all that is retained of a kind; what does not fit into "
          "its\n"
       << "# queue is dropped, and the bridge would take it for lost and say an older state again.\n"

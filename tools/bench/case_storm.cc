@@ -39,6 +39,9 @@ constexpr std::string_view kCase = "storm";
 constexpr size_t kProbes = 8;
 constexpr size_t kCarsFull = 19'700;  // with the probes' just below 20,000 descriptors a process
 constexpr size_t kCarsQuick = 600;
+// On their way in at once: below the broker's backlog of 100, beyond which TCP tries again after a
+// second, with room for the probes.
+constexpr size_t kConnectingMax = 80;
 constexpr Duration kProbeEvery = Duration(10);
 constexpr Duration kPatience = std::chrono::minutes(10);
 constexpr Duration kConnectPatience = std::chrono::minutes(3);
@@ -60,6 +63,7 @@ struct Subject {
 class Herd {
  public:
   Herd(Endpoint endpoint, Retry retry) : swarm_(std::move(endpoint)), retry_(retry) {
+    swarm_.set_connecting_max(kConnectingMax);
     swarm_.on_lost = [this](size_t car, const Lost&) { PutOff(car); };
     swarm_.on_connected = [this](size_t car, Moment at) {
       tries_[car] = 0;
@@ -332,7 +336,7 @@ void Storm::TellSubject(size_t index) {
   figure("cars let in", "1/s", Each(index, &Outcome::per_second));
   figure("broker CPU for each", "us", Each(index, &Outcome::cpu_us_each));
   figure("broker_busy", "", Each(index, &Outcome::broker_busy));
-  figure("tries that were sent away", "", Each(index, &Outcome::sent_away));
+  figure("tries that came to nothing", "", Each(index, &Outcome::sent_away));
   const auto tail = [&](const char* when, Tail Outcome::* member) {
     std::vector<double> p50;
     std::vector<double> p99;
@@ -373,7 +377,9 @@ void Storm::Tell(double allowed) {
   report_.Note(kCase,
                std::to_string(cars_) +
                    " cars, each with its own certificate, a subscription, no resumed sessions; at "
-                   "most 100 on their way in at once, which is the broker's backlog",
+                   "most " +
+                   std::to_string(kConnectingMax) +
+                   " on their way in at once, for the broker's backlog is 100",
                Validity::kInformation);
 }
 

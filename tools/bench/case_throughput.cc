@@ -52,7 +52,7 @@ struct Sizes {
 Sizes SizesOf(const Wish& wish) {
   Sizes sizes;
   sizes.pairs = wish.cars != 0 ? wish.cars : wish.quick ? 60 : 200;
-  sizes.rounds = wish.RoundsOr(7, 2);
+  sizes.rounds = wish.RoundsOr(5, 2);
   sizes.warm_up = Duration(wish.quick ? 150 : 500);
   sizes.measured = Duration(wish.quick ? 400 : 2500);
   const size_t most = wish.pairings != 0 ? wish.pairings : wish.quick ? 4000 : 1'000'000;

@@ -144,7 +144,9 @@ Result<Window> Pairs::Run(const Work& work, Duration warm_up, Duration measured)
   const Window result = run_for(measured);
   going = false;
   swarm_->DriveUntil(kDrainPatience, [&] {
-    return counters.received + counters.refused >= counters.sent && swarm_->unacknowledged() == 0;
+    const bool all =
+        counters.received + counters.refused >= counters.sent && swarm_->unacknowledged() == 0;
+    return all || counters.lost > 0;
   });
   swarm_->on_message = {};
   LK_CHECK(Check(work));

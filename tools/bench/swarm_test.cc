@@ -103,6 +103,30 @@ TEST_CASE("bench swarm: every message of many pairs comes, once, and is counted 
   }
 }
 
+TEST_CASE("bench sink: who subscribes with a wildcard is given what it matches and no more") {
+  const Place place(false);
+  Swarm swarm(place.endpoint);
+  const size_t all = swarm.Add(Named("all", place));
+  const size_t some = swarm.Add(Named("some", place));
+  const size_t writer = swarm.Add(Named("writer", place));
+  swarm.Subscribe(all, "a/#", 0);
+  swarm.Subscribe(some, "a/+/x", 0);
+  REQUIRE(swarm.Drive(kPatience));
+  std::string got;
+  swarm.on_message = [&](size_t client, const Arrived& arrived) {
+    got += (client == all ? "all " : "some ") + std::string(arrived.topic) + "; ";
+  };
+  for (const char* topic : {"b/1/x", "a/1/y", "a/1/x", "a/last"}) {
+    swarm.Publish(writer, {topic, "p", 0});
+    REQUIRE(swarm.Drive(kPatience));
+  }
+  REQUIRE(swarm.DriveUntil(kPatience, [&] { return got.find("a/last") != std::string::npos; }));
+  CHECK(swarm.counters().received == 4);
+  CHECK(got.find("some a/1/x") != std::string::npos);
+  CHECK(got.find("b/1/x") == std::string::npos);
+  CHECK(got.find("some a/1/y") == std::string::npos);
+}
+
 TEST_CASE("bench swarm: messages larger than a read come whole") {
   const Place place(true);
   Swarm swarm(place.endpoint);

@@ -157,7 +157,7 @@ class Living {
       : line_(line),
         hours_(plan),
         account_(plan),
-        car_(OptionsOf(car), std::move(PrivateKey::FromPem(car.key.ToPem()).value()),
+        car_(OptionsOf(car, line), std::move(PrivateKey::FromPem(car.key.ToPem()).value()),
              car::NewMemory(car.ref, plan.midnight)) {}
 
   const DayBytes& day() const { return account_.day(); }
@@ -173,13 +173,16 @@ class Living {
   }
 
  private:
-  static car::Options OptionsOf(const DayCar& car) {
+  static car::Options OptionsOf(const DayCar& car, const CarLine& line) {
+    car::Limits limits;
+    limits.publish_interval_min = line.publish_interval;
     return {.ref = car.ref,
             .certificate_der = car.certificate_der,
             .fleet_ca_der = {},
             .host = "broker.example",
             .phone_port = 8883,
-            .cell = "local"};
+            .cell = "local",
+            .limits = limits};
   }
 
   Instant NextAt() const {

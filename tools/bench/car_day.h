@@ -58,6 +58,7 @@ struct CarLine {
   Writer writer = Writer::kEachPacket;
   int qos_max = 1;
   Duration keep_alive = CarKeepAlive();
+  Duration publish_interval = car::Limits{}.publish_interval_min;
 };
 
 // The reference car's day.

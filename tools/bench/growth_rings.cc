@@ -26,6 +26,7 @@ constexpr size_t kLookUpsApart = 65'536;  // different ones: more than a cache h
 constexpr size_t kBatch = 1000;           // records a commit
 constexpr uint64_t kFirstChange = 2;      // version; the file's are 1
 constexpr size_t kChanges = 200;
+constexpr size_t kRingBytes = 500;  // of one with four keys
 
 // One pairing, as a topic names it.
 struct Pairing {
@@ -95,6 +96,21 @@ Result<double> ChangeRings(auth::Directory& directory, const auth::Trust& trust,
   return (ThreadCpuSeconds() - before) / static_cast<double>(kChanges) * 1e6;
 }
 
+// Microseconds of one check of a signature over as many bytes as a ring has.
+double VerifyOne(const Crowd& crowd) {
+  const PrivateKey& key = crowd.car(0).key;
+  const std::string bytes(kRingBytes, 'r');
+  const std::string signature = key.Sign(bytes);
+  const PublicKey checker = key.Public();
+  size_t good = 0;
+  const double before = ThreadCpuSeconds();
+  for (size_t i = 0; i < kChanges; ++i) {
+    good += checker.Verify(bytes, signature) ? 1 : 0;
+  }
+  LK_ASSERT(good == kChanges);
+  return (ThreadCpuSeconds() - before) / static_cast<double>(kChanges) * 1e6;
+}
+
 }  // namespace
 
 Result<DirectoryCost> MeasureDirectory(const std::filesystem::path& folder, const Place& place,
@@ -140,6 +156,7 @@ Result<DirectoryCost> MeasureDirectory(const std::filesystem::path& folder, cons
     return Fail(v1::REASON_MALFORMED, "a look-up among the rings was answered wrongly");
   }
   LK_TRY(cost.ring_change_us, ChangeRings(directory, trust, crowd));
+  cost.verify_us = VerifyOne(crowd);
   return cost;
 }
 

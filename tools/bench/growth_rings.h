@@ -20,6 +20,7 @@ struct DirectoryCost {
   double lookup_ns = 0;       // of a car and a key of its ring, in no order
   double stranger_ns = 0;     // of a car there is and a key that is not on its ring
   double ring_change_us = 0;  // to verify and take over a next version, processor time
+  double verify_us = 0;  // of that, each of its two signatures: the car's, and its certificate's
 };
 
 // Reads the ring file in `folder` (rings.log) as the plugin does. `crowd` made it; its cars change

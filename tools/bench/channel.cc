@@ -220,6 +220,7 @@ Phase Channel::Step() {
 
 Phase Channel::Handshake() {
   ERR_clear_error();
+  wants_write_ = false;
   const int result = SSL_do_handshake(ssl_);
   if (result == 1) {
     phase_ = Phase::kOpen;
@@ -232,7 +233,8 @@ Phase Channel::Handshake() {
 
 bool Channel::Waits(int result) {
   const int error = SSL_get_error(ssl_, result);
-  wants_write_ = error == SSL_ERROR_WANT_WRITE;
+  // A read that finds nothing says nothing of the bytes that a write could not get rid of.
+  wants_write_ = wants_write_ || error == SSL_ERROR_WANT_WRITE;
   if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
     return true;
   }

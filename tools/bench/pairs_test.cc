@@ -48,10 +48,10 @@ TEST_CASE("bench pairs: on every path all that was sent comes, and nothing is le
   for (const Work& work :
        {Work{Path::kPairs, 0}, Work{Path::kPairs, 1}, Work{Path::kTap, 0}, Work{Path::kTap, 1}}) {
     CAPTURE(ToText(work));
-    const Result<Window> window = (*pairs)->Run(work, Duration(20), Duration(100));
+    const Result<Window> window = (*pairs)->Run(work, Duration(20), Duration(300));
     REQUIRE(window);
-    CHECK(window->messages > 100);
-    CHECK(window->wall_s >= 0.1);
+    CHECK(window->messages > 0);
+    CHECK(window->wall_s >= 0.3);
     CHECK(window->server_cpu_s > 0);
     CHECK(window->own_cpu_s > 0);
     CHECK(window->per_wall_s() ==

@@ -46,6 +46,9 @@ constexpr size_t kDerSignatureBytesMax = 80;
 constexpr size_t kUncompressedBytes = 1 + 2 * kCoordinateBytes;
 // Of each thread, some 200 bytes each: keys that are named again whenever their ring changes.
 constexpr size_t kLastIdsSlots = 1024;
+// Of each thread, some 2 KB each: whoever sends a command has often sent the last one, too, and
+// reading a compressed point takes nearly as long as verifying a signature.
+constexpr size_t kLastKeysSlots = 256;
 // SEQUENCE { SEQUENCE { id-ecPublicKey, prime256v1 }, BIT STRING of 65 bytes }: RFC 5480.
 constexpr std::string_view kSpkiPrefix(
     "\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07"
@@ -231,12 +234,18 @@ PublicKey& PublicKey::operator=(PublicKey&&) noexcept = default;
 PublicKey::~PublicKey() = default;
 
 Result<PublicKey> PublicKey::FromPoint(std::string_view point) {
+  thread_local LastRead<PublicKey> last(kLastKeysSlots);
+  if (const PublicKey* read = last.Find(point)) {
+    return *read;
+  }
   LK_CHECK(CheckForm(point));
   // Reading the point finds what is not on the curve; infinity has another length.
   KeyPointer key = EmptyKey();
   if (EVP_PKEY_set1_encoded_public_key(key.get(), Bytes(point), point.size()) == 1) {
-    return PublicKey(IsCompressed(point) ? std::make_unique<Impl>(std::move(key))
-                                         : std::make_unique<Impl>(std::move(key), point));
+    PublicKey made(IsCompressed(point) ? std::make_unique<Impl>(std::move(key))
+                                       : std::make_unique<Impl>(std::move(key), point));
+    last.Keep(point, made);
+    return made;
   }
   return NotOnCurve();
 }

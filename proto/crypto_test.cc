@@ -94,6 +94,7 @@ TEST_CASE("public key: what is not a point of the curve is malformed") {
     const auto key = PublicKey::FromPoint(point);
     REQUIRE_FALSE(key);
     CHECK(key.error().reason == v1::REASON_MALFORMED);
+    CHECK(PublicKey::IdOf(point).error().reason == v1::REASON_MALFORMED);
   }
   CHECK_FALSE(PublicKey::FromCoordinates(FromHex(kX), FromHex(kY).substr(1)));
   CHECK_FALSE(PublicKey::FromCoordinates(std::string(48, 'x'), std::string(48, 'y')));
@@ -108,6 +109,18 @@ TEST_CASE("public key: a copy outlives the original and is as good") {
   CHECK(copy.Verify("sample", FromHex(kSampleSignature)));
   const PublicKey moved = std::move(copy);
   CHECK(moved.Verify("sample", FromHex(kSampleSignature)));
+}
+
+TEST_CASE("public key: points that are read again and again are the keys they were") {
+  const PrivateKey a = PrivateKey::Generate();
+  const PrivateKey b = PrivateKey::Generate();
+  const std::string signed_by_a = a.Sign("sample");
+  for (int i = 0; i < 3; ++i) {
+    CHECK(PublicKey::FromPoint(a.Public().ToPoint())->Verify("sample", signed_by_a));
+    CHECK_FALSE(PublicKey::FromPoint(b.Public().ToPoint())->Verify("sample", signed_by_a));
+    CHECK(PublicKey::IdOf(a.Public().ToPoint()).value() == a.Public().Id());
+    CHECK(PublicKey::IdOf(b.Public().ToPoint()).value() == b.Public().Id());
+  }
 }
 
 TEST_CASE("signature: the RFC 6979 signature of \"sample\" verifies") {

@@ -39,6 +39,8 @@ using tools::Phone;
 constexpr size_t kCars = 24;
 constexpr size_t kPhones = 8;   // each on every ring
 constexpr size_t kPairers = 3;  // pair with the first cars, over and over
+// A pairing takes some ten messages of a phone, which may send a hundred a second.
+constexpr Duration kPairEvery = std::chrono::milliseconds(150);
 constexpr Duration kStateEvery = std::chrono::milliseconds(200);
 constexpr Duration kSendEvery = std::chrono::milliseconds(8);
 constexpr Duration kRetry = std::chrono::milliseconds(250);
@@ -140,6 +142,7 @@ class Road {
     std::optional<Instant> connect_at;
     std::optional<Instant> pairing_since;
     std::map<std::string, uint64_t> shown;  // observed, by car and group
+    Instant pairs_at{};                     // again
   };
 
   tools::LinkOptions Brokers(bool phones) const {
@@ -303,7 +306,7 @@ class Road {
 
   void PairNext(size_t i, const Now& now) {
     Client& client = *clients_[kPhones + i];
-    if (client.pairing_since) {
+    if (client.pairing_since || now.mono < client.pairs_at) {
       return;
     }
     if (!offered_.contains(i)) {
@@ -315,6 +318,7 @@ class Road {
       offers_.erase(offer);
       if (parsed) {
         client.pairing_since = now.mono;
+        client.pairs_at = now.mono + kPairEvery;
         Step(kPhones + i, Phone::Pair{*parsed, RandomBytes(16)}, now);
       }
     }

@@ -131,6 +131,7 @@ nlohmann::json RunRow(const Fault& fault, const std::string& turn_file) {
                         tally.held * 20 >= tally.commands && tally.done > 0;
     row["good"] = loaded && (fault.seen ? fault.seen(tally) : tally.wrongs() == 0);
     if (!row["good"]) {
+      row["note"] = note + (tally.first_wrong.empty() ? "" : "; ") + tally.first_wrong;
       world.PrintLogs();
     }
     return row;

@@ -1,5 +1,7 @@
 // Rows in which what is around the processes goes wrong: clocks, the network of the cars, the
 // broker's memory.
+#include <csignal>
+
 #include "tests/faults/fault.h"
 
 namespace latchkey::faults {
@@ -74,6 +76,10 @@ std::string LoseBrokerMemory(World& world) {
   int losses = 0;
   while (!world.load().AllSent()) {
     world.Pass(world.Between(1500, 3000));
+    const bool bridge_last = losses % 4 > 1;  // what cars and phones say until then, nobody keeps
+    if (bridge_last) {
+      world.bridge().Signal(SIGSTOP);
+    }
     if (losses % 2 == 0) {
       world.broker().Kill();
     } else {
@@ -82,6 +88,10 @@ std::string LoseBrokerMemory(World& world) {
     std::filesystem::remove(world.cell().path() / "broker" / "mosquitto.db");
     ++losses;
     world.StartBroker();
+    if (bridge_last) {
+      world.Wait(world.Between(1500, 4000));
+      world.bridge().Signal(SIGCONT);
+    }
     world.AwaitReady();
   }
   Expect(losses >= 3, "only " + std::to_string(losses) + " losses");
@@ -102,13 +112,15 @@ std::vector<Fault> WorldFaults() {
   WorldOptions cars_clock;
   cars_clock.cars_clock = Clock::kFaked;
   cars_clock.late_by = std::chrono::seconds(1);  // from the broker's look to the car's
+  WorldOptions memory;
+  memory.load.per_second = 400;  // no faster than the bridge comes back
   return {
       {.name = "bridge's clock set", .options = bridge_clock, .inject = SetBridgeClock},
       {.name = "cars' clock set", .options = cars_clock, .inject = SetCarsClock},
       {.name = "network cut", .options = ByProxy(), .inject = CutNetwork},
       {.name = "network delayed", .options = ByProxy(), .inject = DelayNetwork},
       {.name = "network half-open", .options = ByProxy(), .inject = HoldNetwork},
-      {.name = "broker's memory lost", .options = {}, .inject = LoseBrokerMemory},
+      {.name = "broker's memory lost", .options = memory, .inject = LoseBrokerMemory},
   };
 }
 

@@ -47,8 +47,12 @@ class Judgement {
 
  private:
   void Complain(const CommandId& id, const std::string& what) {
+    const std::string complaint = "command " + id.ToText() + ": " + what;
+    if (tally_.first_wrong.empty()) {
+      tally_.first_wrong = complaint;
+    }
     if (++complaints_ <= kComplaintsMax) {
-      std::cerr << "command " << id.ToText() << ": " << what << "\n";
+      std::cerr << complaint << "\n";
     }
   }
 

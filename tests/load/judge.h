@@ -31,6 +31,7 @@ struct Tally {
   size_t untrue = 0;   // a final word that the car's acts belie, or two that exclude each other
   size_t open = 0;     // that a phone still waits for
   int64_t stopped_late_ms = 0;  // of acts that are not late, the latest end after the expiry
+  std::string first_wrong;      // what the first of these was
 
   size_t wrongs() const { return lost + twice + late + unasked + untrue + open; }
 };

@@ -103,9 +103,8 @@ void Car::On(const Start& /*input*/, Effects& out) {
 }
 
 void Car::On(const Connected& /*input*/, Effects& out) {
-  TellAgain(time_);  // also when nobody said that the one before broke
   const std::string base = "lk/1/" + options_.ref.ToText();
-  telling_.clear();
+  BeginTelling();
   out.push_back(Note{"connected"});
   out.push_back(
       Subscribe{{base + "/command/+", base + "/pairing/+", CertificateTopic(options_.ref)}});
@@ -146,6 +145,7 @@ void Car::On(const Subscribed& input, Effects& out) {
 void Car::On(const Disconnected& input, Effects& out) {
   out.push_back(Note{"offline: " + input.text});
   TellAgain(time_);
+  say_again_at_.reset();
   subscribed_ = false;
   connecting_ = false;
   Retry(input.random, out);
@@ -261,6 +261,7 @@ void Car::On(const Tick& /*input*/, Effects& out) {
     Dial(out);
   }
   TellAgain(out);
+  SayAgain(out);
   const auto offer_ends_at = desk_.ends_at();
   if (offer_ends_at && time_ >= *offer_ends_at) {
     const Claim* waiting = desk_.waiting();
@@ -290,6 +291,9 @@ std::optional<Instant> Car::NextDeadline() const {
   }
   if (tell_again_at_) {
     sooner(*tell_again_at_);
+  }
+  if (say_again_at_ && subscribed_) {
+    sooner(*say_again_at_);
   }
   if (const auto ends_at = desk_.ends_at()) {
     sooner(time_at_ + std::max(Duration(0), *ends_at - time_));

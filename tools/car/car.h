@@ -266,6 +266,8 @@ class Car {
   void RepeatTarget(const Command& command, Effects& out);
   void SendReceipt(const Remembered& command, Effects& out);
   void TellAgain(Timestamp broke_at);
+  void BeginTelling();
+  void SayAgain(Effects& out);
   void SayUnsaid(Effects& out);
   void SayUntold(Effects& out);
   Remembered* FindRemembered(const KeyId& key, const CommandId& id);
@@ -340,14 +342,19 @@ class Car {
   // Receipts that nobody could be told while there was no connection; the last of each command.
   std::vector<Remembered> unsaid_;
 
-  struct Name {
+  struct Telling {
     KeyId key;
     CommandId id;
+    bool refused = false;  // by the broker
   };
 
   // Final receipts on their way to the broker in this connection, or refused by it; by tag.
-  std::map<uint64_t, Name> telling_;
+  std::map<uint64_t, Telling> telling_;
   uint64_t last_tag_ = 0;
+  std::optional<Instant> say_again_at_;  // SayAgain, in this connection
+  Duration say_again_wait_{0};           // the next
+  int said_again_ = 0;
+  Timestamp said_since_;  // outcomes from then on were first told in this connection
   v1::DepartureSchedule departures_;    // as in memory
   v1::ChargeSchedule charge_schedule_;  // likewise
   Instant dial_by_;                     // while connecting_

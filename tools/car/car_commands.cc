@@ -17,6 +17,12 @@ constexpr int kRefusedByBroker = 0x80;  // MQTT 5.0 section 2.4: from here on
 constexpr size_t kUnsaidMax = 64;
 // What was said so shortly before a connection is said again in it.
 constexpr Duration kSaidAgainFor{60000};
+// And what was said at its beginning, so often: after the first wait, then after the next, which is
+// longer by the factor. What the broker refuses is, too, as long as it does.
+constexpr int kSaidAgainTimes = 2;
+constexpr Duration kSaidAgainFirst{10000};
+constexpr int kSaidAgainFactor = 5;
+constexpr Duration kSaidAgainMost = std::chrono::hours(1);
 constexpr Duration kRefusedRememberedMax = std::chrono::hours(24) + kClockSkewMax;
 
 // What the phone signed, whoever wrapped it anew.
@@ -312,17 +318,22 @@ void Car::SendReceipt(const Remembered& command, Effects& out) {
   uint64_t tag = 0;
   if (IsFinal(command.state)) {
     tag = ++last_tag_;
-    telling_.insert_or_assign(tag, Name{command.key, command.id});
+    telling_.insert_or_assign(tag, Telling{command.key, command.id});
   }
   out.push_back(Send{
       {ReceiptTopic(options_.ref, command.key), SealCarReceipt(outcome, key_), 1, Retain::kNo, 0},
       tag});
 }
 
-// What the broker refuses stays untold, until the next connection.
+// What the broker refuses stays untold, until SayAgain.
 void Car::On(const Published& input, Effects& out) {
   const auto sent = telling_.find(input.tag);
-  if (sent == telling_.end() || input.reason_code >= kRefusedByBroker) {
+  if (sent == telling_.end()) {
+    return;
+  }
+  if (input.reason_code >= kRefusedByBroker) {
+    sent->second.refused = true;
+    say_again_at_ = say_again_at_.value_or(now_.mono + say_again_wait_);
     return;
   }
   Remembered* command = FindRemembered(sent->second.key, sent->second.id);
@@ -346,11 +357,46 @@ void Car::TellAgain(Timestamp broke_at) {
   }
 }
 
+// A connection begins: what is not told is what SayAgain repeats, and what comes after it.
+void Car::BeginTelling() {
+  TellAgain(time_);  // also when nobody said that the one before broke
+  telling_.clear();
+  said_since_ = time_;
+  for (const Remembered& command : memory_.commands) {
+    if (IsFinal(command.state) && !command.told) {
+      said_since_ = std::min(said_since_, command.at);
+    }
+  }
+  said_again_ = 0;
+  say_again_wait_ = kSaidAgainFirst;
+  say_again_at_.reset();
+}
+
+// A broker that lost its memory has no session of the bridge either, which may connect to it later
+// than the car: what was said meanwhile reached nobody, although the broker took it.
+void Car::SayAgain(Effects& out) {
+  if (!say_again_at_ || now_.mono < *say_again_at_ || !subscribed_) {
+    return;
+  }
+  if (++said_again_ <= kSaidAgainTimes) {
+    for (Remembered& command : memory_.commands) {
+      command.told = command.told && !(IsFinal(command.state) && command.at >= said_since_);
+    }
+  }
+  const size_t refused =
+      std::erase_if(telling_, [](const auto& each) { return each.second.refused; });
+  SayUntold(out);
+  say_again_wait_ = std::min(say_again_wait_ * kSaidAgainFactor, kSaidAgainMost);
+  const bool goes_on = said_again_ < kSaidAgainTimes || refused > 0;
+  say_again_at_ = goes_on ? std::optional(now_.mono + say_again_wait_) : std::nullopt;
+}
+
 void Car::SayUnsaid(Effects& out) {
   for (const Remembered& command : std::exchange(unsaid_, {})) {
     SendReceipt(command, out);
   }
   SayUntold(out);
+  say_again_at_ = now_.mono + say_again_wait_;
 }
 
 // Some at a time: the next when the broker has these.

@@ -93,6 +93,51 @@ TEST_CASE("car: and however long it was away then, or switched off") {
   }
 }
 
+TEST_CASE("car: what a connection began with is said twice more, for who listens late") {
+  Story s;
+  s.Arrives(s.Seals(Flash(), 'a', kSecond * 10));
+  s.Gives(Disconnected{"test", 0});
+  s.Connects();
+  s.Arrives(s.Seals(Lock(), 'b'));
+  s.Heard();
+  s.Passes(kSecond * 9);
+  CHECK(s.Told("DONE") == 0);
+  s.Passes(kSecond);
+  CHECK_MESSAGE(s.Told("DONE") == 2, "the flash, and the lock that came early");
+  s.Passes(kSecond * 49);
+  CHECK(s.Told("DONE") == 0);
+  s.Passes(kSecond);
+  CHECK(s.Told("DONE") == 2);
+  s.Passes(std::chrono::hours(2));
+  CHECK(s.Told("DONE") == 0);
+}
+
+TEST_CASE("car: what the broker refuses is told again in the same connection, less and less often") {
+  Story s;
+  s.broker_answer_ = 0x97;  // quota exceeded
+  s.Arrives(s.Seals(Flash(), 'a', kSecond * 10));
+  s.Arrives(s.Seals(Lock(), 'b'));
+  s.Heard();
+  s.Passes(kSecond * 10);
+  CHECK(s.Told("DONE") == 2);
+  s.Passes(kSecond * 49);
+  CHECK(s.Told("DONE") == 0);
+  s.Passes(kSecond);
+  CHECK(s.Told("DONE") == 2);
+  size_t told = 0;
+  for (int minute = 0; minute < 24 * 60; ++minute) {
+    s.Passes(std::chrono::minutes(1));
+    told += s.Told("DONE");
+  }
+  CHECK(told >= 2 * 20);
+  CHECK_MESSAGE(told <= 2 * 30, "some hourly");
+  s.broker_answer_ = 0;
+  s.Passes(std::chrono::hours(1));
+  CHECK(s.Told("DONE") == 2);
+  s.Passes(std::chrono::hours(1));
+  CHECK(s.Told("DONE") == 0);
+}
+
 TEST_CASE("car: an outcome is told in each connection until the broker has it, however late") {
   Story s;
   s.broker_answer_ = std::nullopt;  // half-open: what is sent does not arrive

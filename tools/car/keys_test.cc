@@ -53,6 +53,8 @@ TEST_CASE(
     "car: who lost its key is told twice more, for it may have been cut off before it heard") {
   Family f;
   const KeyId guest = f.guest.Public().Id();
+  f.s.Passes(kSecond * 10);  // what the connection began with has been said again
+  f.s.Passes(kSecond * 50);
   f.s.Arrives(f.s.Seals(Removes(guest), 'c'));
   f.s.Heard();
   f.s.Passes(kSecond);

@@ -354,7 +354,7 @@ class Car {
   std::optional<Instant> say_again_at_;  // SayAgain, in this connection
   Duration say_again_wait_{0};           // the next
   int said_again_ = 0;
-  Timestamp said_since_;  // outcomes from then on were first told in this connection
+  Timestamp said_since_;                // outcomes from then on were first told in this connection
   v1::DepartureSchedule departures_;    // as in memory
   v1::ChargeSchedule charge_schedule_;  // likewise
   Instant dial_by_;                     // while connecting_

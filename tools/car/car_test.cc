@@ -112,7 +112,8 @@ TEST_CASE("car: what a connection began with is said twice more, for who listens
   CHECK(s.Told("DONE") == 0);
 }
 
-TEST_CASE("car: what the broker refuses is told again in the same connection, less and less often") {
+TEST_CASE(
+    "car: what the broker refuses is told again in the same connection, less and less often") {
   Story s;
   s.broker_answer_ = 0x97;  // quota exceeded
   s.Arrives(s.Seals(Flash(), 'a', kSecond * 10));

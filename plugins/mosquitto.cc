@@ -24,15 +24,18 @@ namespace latchkey::broker {
 
 namespace {
 
-// Of times between events the kernel's last tick, some milliseconds ago, is near enough, and costs
-// a fifth of asking the clock: it is asked for with every check.
+Duration ReadClock(clockid_t clock) {
+  timespec time{};
+  ::clock_gettime(clock, &time);
+  return std::chrono::duration_cast<Duration>(std::chrono::seconds(time.tv_sec) +
+                                              std::chrono::nanoseconds(time.tv_nsec));
+}
+
+// As of the kernel's last tick, some milliseconds ago, which costs a fifth of asking the clocks:
+// they are wanted with every check. No clock of a cell is truer than that.
 Now ReadClocks() {
-  const auto wall = std::chrono::system_clock::now().time_since_epoch();
-  timespec mono{};
-  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &mono);
-  const auto since = std::chrono::seconds(mono.tv_sec) + std::chrono::nanoseconds(mono.tv_nsec);
-  return {Timestamp{std::chrono::duration_cast<Duration>(wall).count()},
-          Instant{std::chrono::duration_cast<Duration>(since).count()}};
+  return {Timestamp{ReadClock(CLOCK_REALTIME_COARSE).count()},
+          Instant{ReadClock(CLOCK_MONOTONIC_COARSE).count()}};
 }
 
 std::string_view View(const char* text) {
@@ -48,9 +51,29 @@ std::string_view View(const void* bytes, size_t size) {
                           : std::string_view(static_cast<const char*>(bytes), size);
 }
 
+class MosquittoNames : public Names {
+ public:
+  std::string_view Id(const void* connection) const override {
+    return View(mosquitto_client_id(Of(connection)));
+  }
+
+  std::string_view Address(const void* connection) const override {
+    return View(mosquitto_client_address(Of(connection)));
+  }
+
+  std::string_view UserName(const void* connection) const override {
+    return View(mosquitto_client_username(Of(connection)));
+  }
+
+ private:
+  static const mosquitto* Of(const void* connection) {
+    return static_cast<const mosquitto*>(connection);
+  }
+};
+
 Client ClientOf(const mosquitto* client) {
-  return {client, View(mosquitto_client_id(client)), View(mosquitto_client_address(client)),
-          View(mosquitto_client_username(client))};
+  static const MosquittoNames kNames;
+  return {client, kNames};
 }
 
 class MosquittoBroker : public Broker {
@@ -120,13 +143,10 @@ int Guarded(void* user_data, At at, int denied, Body body) noexcept {
 int OnBasicAuth(int /*event*/, void* event_data, void* user_data) {
   auto* event = static_cast<mosquitto_evt_basic_auth*>(event_data);
   return Guarded(user_data, At::kConnect, MOSQ_ERR_AUTH, [event](Plugin& plugin, Now now) -> int {
-    SignInRequest request;
-    request.client = ClientOf(event->client);
-    request.certificate = TakeX509Der(mosquitto_client_certificate(event->client));
-    request.user_name = OptionalView(event->username);
-    request.password = OptionalView(event->password);
-    request.keep_alive_s =
-        static_cast<uint32_t>(std::max(0, mosquitto_client_keepalive(event->client)));
+    const SignInRequest request{
+        ClientOf(event->client), TakeX509Der(mosquitto_client_certificate(event->client)),
+        OptionalView(event->username), OptionalView(event->password),
+        static_cast<uint32_t>(std::max(0, mosquitto_client_keepalive(event->client)))};
     const SignInAnswer answer = plugin.SignIn(request, now);
     if (!answer.verdict.allowed()) {
       return answer.refused_by == RefusedBy::kHangingUp ? MOSQ_ERR_CONN_REFUSED : MOSQ_ERR_AUTH;

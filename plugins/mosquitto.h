@@ -42,15 +42,39 @@ struct Option {
   std::string value;
 };
 
-// Views in requests live as long as the call.
-struct Client {
-  const void* connection = nullptr;  // compared, never followed
-  std::string_view id;
-  std::string_view address;
+// What a connection is called. Views live as long as the call they were asked in.
+class Names {
+ public:
+  Names() = default;
+  Names(const Names&) = delete;
+  Names& operator=(const Names&) = delete;
+  virtual ~Names() = default;
+  virtual std::string_view Id(const void* connection) const = 0;
+  virtual std::string_view Address(const void* connection) const = 0;
   // After sign-in what SignInAnswer called it, else as the client said; empty: it has none.
-  std::string_view user_name;
+  virtual std::string_view UserName(const void* connection) const = 0;
 };
 
+// Who asks. Its names are looked up when they are wanted: most checks want none.
+class Client {
+ public:
+  // `names` outlives it.
+  Client(const void* connection_given, const Names& names)
+      : connection(connection_given), names_(&names) {}
+
+  std::string_view id() const { return names_->Id(connection); }
+
+  std::string_view address() const { return names_->Address(connection); }
+
+  std::string_view user_name() const { return names_->UserName(connection); }
+
+  const void* connection;  // compared, never followed
+
+ private:
+  const Names* names_;
+};
+
+// Views in requests live as long as the call.
 struct SignInRequest {
   Client client;
   std::optional<std::string> certificate;  // DER; present when the listener asked for one

@@ -37,17 +37,17 @@ Access AccessOf(At at) {
 }  // namespace
 
 Result<Principal> AuthPlugin::Identify(const broker::SignInRequest& request, Now now) {
-  Credentials credentials{{}, request.user_name, request.password, request.client.id};
+  Credentials credentials{{}, request.user_name, request.password, request.client.id()};
   if (request.certificate) {
     credentials.certificate = *request.certificate;
   }
   // SIGHUP asks again for every connection: what was good when it connected stays good.
   const Session* known = sessions_.Find(request.client.connection);
-  const bool again = known != nullptr && known->client_id == request.client.id;
+  const bool again = known != nullptr && known->client_id == request.client.id();
   // TLS has verified who has a certificate, so cars and bridges behind one address with an attacker
   // are not held up by him.
   const bool limited = !again && !request.certificate;
-  const std::string address = limited ? RateName(request.client.address) : std::string();
+  const std::string address = limited ? RateName(request.client.address()) : std::string();
   if (limited && !failed_sign_ins_.Has(address, now.mono)) {
     return Fail(v1::REASON_FULL,
                 "too many failed sign-ins from this address: refused unread; wait and try again");
@@ -71,11 +71,11 @@ Result<Principal> AuthPlugin::Identify(const broker::SignInRequest& request, Now
 broker::SignInAnswer AuthPlugin::SignIn(const broker::SignInRequest& request, Now now) {
   // SIGHUP asks again for every connection.
   const Session* known = sessions_.Find(request.client.connection);
-  const bool inside = known != nullptr && known->client_id == request.client.id;
+  const bool inside = known != nullptr && known->client_id == request.client.id();
   const std::optional<Crowd> crowd =
-      inside ? std::nullopt : CrowdOf(request.client.id, request.certificate.has_value());
+      inside ? std::nullopt : CrowdOf(request.client.id(), request.certificate.has_value());
   if (crowd && !admission_.Ask(*crowd, now)) {
-    teller_.Refuse({At::kAdmit, v1::REASON_FULL, request.client.id, {}, "admit_rate"}, now);
+    teller_.Refuse({At::kAdmit, v1::REASON_FULL, request.client.id(), {}, "admit_rate"}, now);
     return {Verdict::Refuse(v1::REASON_FULL), {}, broker::RefusedBy::kHangingUp};
   }
   const Result<Principal> principal = Identify(request, now);
@@ -90,17 +90,17 @@ broker::SignInAnswer AuthPlugin::SignIn(const broker::SignInRequest& request, No
   // Hung up on, as every library takes it: the next broker of the list is tried.
   if (!inside && moving_.IsMoved(*principal) && joined_.Here(now.mono)) {
     moving_.KeptOut();
-    teller_.Refuse({At::kAdmit, v1::REASON_MOVED, request.client.id, {}, {}}, now);
+    teller_.Refuse({At::kAdmit, v1::REASON_MOVED, request.client.id(), {}, {}}, now);
     return {Verdict::Refuse(v1::REASON_MOVED), {}, broker::RefusedBy::kHangingUp};
   }
   if (crowd) {
     admission_.Entered(*crowd, now);
   }
   std::string name = principal->ToText();
-  teller_.Say(sessions_.Begin(
-      request.client.connection,
-      Session{*principal, std::string(request.client.id), now.wall, now.mono, request.keep_alive_s},
-      request.client.address));
+  teller_.Say(sessions_.Begin(request.client.connection,
+                              Session{*principal, std::string(request.client.id()), now.wall,
+                                      now.mono, request.keep_alive_s},
+                              request.client.address()));
   // A phone's user name is its key id; SIGHUP needs it again to check the token. A client with a
   // certificate gets a name, for SIGHUP disconnects those without.
   return {Verdict::Allow(),
@@ -116,7 +116,7 @@ Verdict AuthPlugin::CheckAccess(const broker::AccessRequest& request, Now now) {
   }
   if (principal == nullptr && request.at == At::kRead) {
     // A persistent session whose client is away.
-    resting = RestingPrincipal(request.client.id, trust_);
+    resting = RestingPrincipal(request.client.id(), trust_);
     principal = resting ? &*resting : nullptr;
   }
   const Verdict verdict =
@@ -167,7 +167,7 @@ Verdict AuthPlugin::CheckMessage(const broker::MessageRequest& request, Now now)
     error = applied.error();
   }
   const Session* session = sessions_.Find(request.client.connection);
-  teller_.RefuseClient({At::kRing, error.reason, request.client.id, request.topic, error.text},
+  teller_.RefuseClient({At::kRing, error.reason, request.client.id(), request.topic, error.text},
                        session == nullptr ? nullptr : &session->principal, now);
   return Verdict::Refuse(error.reason);
 }
@@ -184,12 +184,12 @@ void AuthPlugin::Control(const broker::ControlRequest& request, Now now) {
   const Session* session = sessions_.Find(request.client.connection);
   const auto kind = session == nullptr ? PrincipalKind::kPhone : session->principal.kind;
   if (kind != PrincipalKind::kAdministrator && kind != PrincipalKind::kBridge) {
-    teller_.RefuseClient({At::kControl, v1::REASON_NOT_ALLOWED, request.client.id, {}, {}},
+    teller_.RefuseClient({At::kControl, v1::REASON_NOT_ALLOWED, request.client.id(), {}, {}},
                          session == nullptr ? nullptr : &session->principal, now);
     return;
   }
   const std::string by = session->principal.ToText();
-  const std::string client_id(request.client.id);
+  const std::string client_id(request.client.id());
   const auto control = FromWire<v1::Control>(request.payload, kControlBytesMax);
   Controlled done;
   if (control && control->has_move_clients()) {

@@ -22,7 +22,7 @@ constexpr size_t kGonePerTick = 500;
 bool AuthPlugin::FromPeer(const broker::Client& client) const {
   const Session* session = sessions_.Find(client.connection);
   return session != nullptr ? session->principal.kind == PrincipalKind::kPeer
-                            : IsPeerClientId(client.id);
+                            : IsPeerClientId(client.id());
 }
 
 Verdict AuthPlugin::CheckPeerWord(const broker::MessageRequest& request, Now now) {
@@ -32,7 +32,7 @@ Verdict AuthPlugin::CheckPeerWord(const broker::MessageRequest& request, Now now
   const bool was_here = joined_.Here(now.mono);
   const Result<std::vector<Block>> blocks = joined_.Heard(request.payload, now.mono);
   if (!blocks) {
-    teller_.Refuse({At::kMessage, blocks.error().reason, request.client.id, request.topic,
+    teller_.Refuse({At::kMessage, blocks.error().reason, request.client.id(), request.topic,
                     blocks.error().text},
                    now);
     return Verdict::Refuse(blocks.error().reason);

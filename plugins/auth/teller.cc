@@ -16,12 +16,12 @@ void Teller::Refuse(const Refused& refused, const Now& now) {
 
 void Teller::RefuseSignIn(const broker::Client& client, std::string_view key, const Error& error,
                           const Now& now) {
-  Refuse({At::kConnect, error.reason, client.id, {}, error.text}, now);
+  Refuse({At::kConnect, error.reason, client.id(), {}, error.text}, now);
   Event event;
   event.kind = EventKind::kSignInRefused;
   event.reason = error.reason;
-  event.who = client.id;
-  event.address = client.address;
+  event.who = client.id();
+  event.address = client.address();
   event.key = key;
   event.text = error.text;
   Say(events_.Note(event, now));
@@ -33,7 +33,7 @@ void Teller::Judged(const broker::AccessRequest& request, const Principal* princ
     JudgedOperator(request, *principal, verdict, now);
   } else if (!verdict.allowed()) {
     const std::string who =
-        principal == nullptr ? std::string(request.client.id) : principal->ToText();
+        principal == nullptr ? std::string(request.client.id()) : principal->ToText();
     const Refused refused{request.at, verdict.reason, who, request.topic, {}};
     if (request.at == At::kRead) {
       Refuse(refused, now);

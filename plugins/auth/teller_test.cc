@@ -47,12 +47,20 @@ Principal Of(PrincipalKind kind) {
   return principal;
 }
 
+class OneName : public broker::Names {
+ public:
+  std::string_view Id(const void* /*connection*/) const override { return "client"; }
+
+  std::string_view Address(const void* /*connection*/) const override { return "192.0.2.1"; }
+
+  std::string_view UserName(const void* /*connection*/) const override { return {}; }
+};
+
+const OneName kNames;
+const broker::Client kClient{nullptr, kNames};
+
 broker::AccessRequest Asked(At at) {
-  broker::AccessRequest request;
-  request.client.id = "client";
-  request.at = at;
-  request.topic = "lk/1/demo/car-1/presence";
-  return request;
+  return {kClient, at, "lk/1/demo/car-1/presence", {}, Retain::kNo};
 }
 
 TEST_CASE("teller: what is allowed is told of operators' subscriptions only") {
@@ -93,11 +101,8 @@ TEST_CASE(
 TEST_CASE("teller: a refused sign-in and a refused ring are entries; what is left out is said") {
   FakeBroker broker;
   Teller teller(broker);
-  broker::Client client;
-  client.id = "client";
-  client.address = "192.0.2.1";
   for (int i = 0; i < 12; ++i) {
-    teller.RefuseSignIn(client, {}, {v1::REASON_BAD_TOKEN, "no"}, kAt);
+    teller.RefuseSignIn(kClient, {}, {v1::REASON_BAD_TOKEN, "no"}, kAt);
   }
   CHECK(broker.events == std::vector<std::string>(10, "sign_in_refused"));
   const Principal car = Of(PrincipalKind::kCar);

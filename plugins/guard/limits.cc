@@ -36,8 +36,8 @@ Limits::Limits(const Rates& rates)
       claim_address_(rates.claim_address, kClaimersMax),
       claim_car_(rates.claim_car, kClaimersMax) {}
 
-std::string_view Limits::Take(const Sender& sender, Instant now) {
-  if (IsService(sender.name) || message_.Take(sender.name, now)) {
+std::string_view Limits::Take(std::string_view sender, Instant now) {
+  if (IsService(sender) || message_.Take(sender, now)) {
     return {};
   }
   return "rate_message";

@@ -22,8 +22,8 @@ struct Rates {
 
 // Who sends, as auth named it at sign-in. Views.
 struct Sender {
-  std::string_view name;  // a phone's key id; "car:{fleet}/{car}", "bridge:{name}" ...
-  std::string_view address;
+  std::string_view name;     // a phone's key id; "car:{fleet}/{car}", "bridge:{name}" ...
+  std::string_view address;  // of a claim
 };
 
 // A broker that this one is joined with: what it hands on was checked and counted there.
@@ -38,8 +38,8 @@ class Limits {
   // Empty: it may pass, and the tokens are taken. Bridges, registrars and peers answer for
   // many and are not limited: what they pass on was counted where it came in.
 
-  // One publish or subscription, before anything else is asked of it.
-  std::string_view Take(const Sender& sender, Instant now);
+  // One publish or subscription, before anything else is asked of it. `sender`: Sender::name.
+  std::string_view Take(std::string_view sender, Instant now);
   // A publish of `topic` that may pass otherwise: its sender may write there, and it parses. A
   // claim takes a token from its key, its address and its car only when all three have one, so
   // whoever has used up his own bucket takes nothing from a car's.

@@ -33,7 +33,7 @@ struct World {
     return limits.TakeFor(ParseTopic(name).value(), {who, "10.0.0.1"}, now);
   }
 
-  std::string_view Message(const std::string& who) { return limits.Take({who, "10.0.0.1"}, now); }
+  std::string_view Message(const std::string& who) { return limits.Take(who, now); }
 
   // How many of `tries` passed.
   template <class Try>
@@ -119,7 +119,7 @@ TEST_CASE("limits: switched off, everything passes") {
   Limits limits(Rates{{}, {}, {}, {}, {}});
   const std::string claim = "lk/1/f1/car1/pairing/" + Key(1);
   for (int i = 0; i < 2000; ++i) {
-    REQUIRE(limits.Take({"a", "10.0.0.1"}, kStart).empty());
+    REQUIRE(limits.Take("a", kStart).empty());
     REQUIRE(limits.TakeFor(ParseTopic(claim).value(), {"a", "10.0.0.1"}, kStart).empty());
   }
 }

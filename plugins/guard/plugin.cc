@@ -47,8 +47,8 @@ Result<Rates> ReadRates(const std::vector<broker::Option>& given) {
   return rates;
 }
 
-Sender SenderOf(const broker::Client& client) {
-  return {client.user_name.empty() ? client.id : client.user_name, client.address};
+std::string_view NameOf(const broker::Client& client, std::string_view user_name) {
+  return user_name.empty() ? client.id() : user_name;
 }
 
 // What CheckAccess let pass last. Its views are compared by address, and followed only when they
@@ -80,11 +80,12 @@ class GuardPlugin : public broker::Plugin {
   // Sees wills too, which make no message event, when guard stands before auth in the
   // configuration.
   Verdict CheckAccess(const broker::AccessRequest& request, Now now) override {
-    const bool from_peer = IsPeer(request.client.user_name);
+    const std::string_view user_name = request.client.user_name();
+    const bool from_peer = IsPeer(user_name);
     if (from_peer) {
       newest_.Begin();
     }
-    const std::string_view limit = limits_.Take(SenderOf(request.client), now.mono);
+    const std::string_view limit = limits_.Take(NameOf(request.client, user_name), now.mono);
     if (!limit.empty()) {
       return RefuseFull(request.at == At::kWrite ? At::kMessage : request.at, request.client,
                         request.topic, limit, now);
@@ -106,7 +107,8 @@ class GuardPlugin : public broker::Plugin {
     const Passed passed = std::exchange(passed_, {});
     // This broker's own end of the connection to another one is not asked for access: what comes in
     // there is first seen here.
-    const bool from_peer = IsPeer(request.client.user_name);
+    const std::string_view user_name = request.client.user_name();
+    const bool from_peer = IsPeer(user_name);
     const Arriving message{request.topic, request.payload, request.retain, from_peer};
     const bool seen = passed.IsOf(message);
     const std::optional<Topic> topic = seen ? passed.topic : ParseTopic(request.topic);
@@ -121,7 +123,10 @@ class GuardPlugin : public broker::Plugin {
       refusals_.CountOnly(At::kMessage, v1::REASON_OLDER_VERSION);
       return Verdict::Refuse(v1::REASON_OLDER_VERSION);
     }
-    const std::string_view limit = limits_.TakeFor(*topic, SenderOf(request.client), now.mono);
+    const bool claim = topic->kind == TopicKind::kPairingClaim;
+    const Sender sender{NameOf(request.client, user_name),
+                        claim ? request.client.address() : std::string_view()};
+    const std::string_view limit = limits_.TakeFor(*topic, sender, now.mono);
     return limit.empty() ? verdict
                          : RefuseFull(At::kMessage, request.client, request.topic, limit, now);
   }
@@ -148,14 +153,14 @@ class GuardPlugin : public broker::Plugin {
                 const std::optional<Topic>& topic, Now now) {
     const Verdict verdict = guard::CheckMessage(message, topic, now.wall);
     if (!verdict.allowed()) {
-      Refuse({At::kMessage, verdict.reason, client.id, message.topic, {}}, now);
+      Refuse({At::kMessage, verdict.reason, client.id(), message.topic, {}}, now);
     }
     return verdict;
   }
 
   Verdict RefuseFull(At at, const broker::Client& client, std::string_view topic,
                      std::string_view limit, Now now) {
-    Refuse({at, v1::REASON_FULL, client.id, topic, limit}, now);
+    Refuse({at, v1::REASON_FULL, client.id(), topic, limit}, now);
     return Verdict::Refuse(v1::REASON_FULL);
   }
 

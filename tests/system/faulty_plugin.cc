@@ -16,7 +16,7 @@ class FaultyPlugin : public Plugin {
   Events Wants() const override { return {true, Word::kDecides, true, "$CONTROL/faulty/v1"}; }
 
   SignInAnswer SignIn(const SignInRequest& request, Now /*now*/) override {
-    Fail(request.client.id);
+    Fail(request.client.id());
     return {Verdict::Allow(), {}};
   }
 

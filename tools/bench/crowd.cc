@@ -76,9 +76,10 @@ std::string Crowd::SignedRing(size_t car, uint64_t version) const {
 }
 
 // A car on paper shares its key with all others on paper; what a verifier does is the same.
-Result<std::string> Crowd::PaperRing(size_t car, const PrivateKey& key, Timestamp now) const {
+Result<std::string> Crowd::PaperRing(size_t car, const PrivateKey& key, const tools::Signer& ca,
+                                     Timestamp now) const {
   LK_TRY(const std::string pem,
-         tools::CertifyClient(CarIdentity{RefOf(car)}, key.Public(), fleet_ca_, {now, kDays}));
+         tools::CertifyClient(CarIdentity{RefOf(car)}, key.Public(), ca, {now, kDays}));
   LK_TRY(const std::string der, PemToDer(pem));
   return SealKeyRing(RingOf(car, 1), key, der);
 }
@@ -90,13 +91,14 @@ Result<void> Crowd::WriteRingFile(const std::filesystem::path& path, size_t pair
          }));
   const size_t rings = (pairings + kKeysPerRing - 1) / kKeysPerRing;
   const PrivateKey paper = PrivateKey::Generate();
+  LK_TRY(const tools::Signer ca, tools::Signer::Read(fleet_ca_));
   const Timestamp now = cli::ReadClocks().wall;
   for (size_t car = 0; car < std::max(rings, cars_.size()); ++car) {
     std::string ring;
     if (car < cars_.size()) {
       ring = SignedRing(car, 1);
     } else {
-      LK_TRY(ring, PaperRing(car, paper, now));
+      LK_TRY(ring, PaperRing(car, paper, ca, now));
     }
     LK_CHECK(file->Append(auth::RecordKind::kRing, ring));
   }

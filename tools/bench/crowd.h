@@ -78,7 +78,8 @@ class Crowd {
       : cell_(std::move(cell)), fleet_(std::move(fleet)), fleet_ca_(std::move(fleet_ca)) {}
 
   KeyRing RingOf(size_t car, uint64_t version) const;
-  Result<std::string> PaperRing(size_t car, const PrivateKey& key, Timestamp now) const;
+  Result<std::string> PaperRing(size_t car, const PrivateKey& key, const tools::Signer& ca,
+                                Timestamp now) const;
 
   std::string cell_;
   FleetId fleet_;

@@ -132,27 +132,35 @@ std::string Make(const Wish& wish, EVP_PKEY* key, Issuer issuer) {
   return WritePem(certificate.get());
 }
 
-// A CA's certificate and key, read.
-struct Signer {
+}  // namespace
+
+struct Signer::Impl {
   X509Pointer certificate;
   KeyPointer key;
 };
 
-Result<Signer> ReadSigner(const Issued& ca) {
-  Signer signer{ReadCertificate(ca.certificate_pem), ReadKey(ca.private_key_pem)};
-  if (signer.certificate == nullptr || signer.key == nullptr ||
-      X509_check_private_key(signer.certificate.get(), signer.key.get()) != 1) {
+Result<Signer> Signer::Read(const Issued& ca) {
+  auto impl =
+      std::make_shared<Impl>(ReadCertificate(ca.certificate_pem), ReadKey(ca.private_key_pem));
+  if (impl->certificate == nullptr || impl->key == nullptr ||
+      X509_check_private_key(impl->certificate.get(), impl->key.get()) != 1) {
     return Fail(v1::REASON_BAD_CERTIFICATE,
                 "the CA's certificate and private key do not parse or do not fit each other");
   }
-  return signer;
+  return Signer(std::move(impl));
+}
+
+namespace {
+
+Issuer IssuerOf(const Signer& signer) {
+  return {signer.impl().certificate.get(), signer.impl().key.get()};
 }
 
 Result<Issued> MakeSigned(const Wish& wish, const Issued& ca) {
-  LK_TRY(const Signer signer, ReadSigner(ca));
+  LK_TRY(const Signer signer, Signer::Read(ca));
   const std::string key_pem = PrivateKey::Generate().ToPem();
   const KeyPointer key = ReadKey(key_pem);
-  return Issued{Make(wish, key.get(), {signer.certificate.get(), signer.key.get()}), key_pem};
+  return Issued{Make(wish, key.get(), IssuerOf(signer)), key_pem};
 }
 
 struct NameOf {
@@ -236,18 +244,24 @@ Result<Issued> IssueClient(const CertificateIdentity& identity, const Issued& ca
 }
 
 Result<std::string> CertifyClient(const CertificateIdentity& identity, const PublicKey& key,
-                                  const Issued& ca, const Validity& validity) {
+                                  const Signer& ca, const Validity& validity) {
   LK_TRY(const Wish wish, ClientWish(identity, validity.now, validity.days));
-  LK_TRY(const Signer signer, ReadSigner(ca));
   const std::string der = key.ToDer();
   const auto* at = reinterpret_cast<const unsigned char*>(der.data());
   const KeyPointer public_key(d2i_PUBKEY(nullptr, &at, static_cast<long>(der.size())));
-  return Make(wish, public_key.get(), {signer.certificate.get(), signer.key.get()});
+  return Make(wish, public_key.get(), IssuerOf(ca));
+}
+
+Result<std::string> CertifyClient(const CertificateIdentity& identity, const PublicKey& key,
+                                  const Issued& ca, const Validity& validity) {
+  LK_TRY(const Signer signer, Signer::Read(ca));
+  return CertifyClient(identity, key, signer, validity);
 }
 
 Result<std::string> MakeCrl(const Issued& ca, const std::vector<Revoked>& revoked, uint64_t number,
                             const Validity& validity) {
-  LK_TRY(const Signer signer, ReadSigner(ca));
+  LK_TRY(const Signer read, Signer::Read(ca));
+  const Signer::Impl& signer = read.impl();
   const Crl crl(X509_CRL_new());
   LK_ASSERT(crl != nullptr && X509_CRL_set_version(crl.get(), X509_CRL_VERSION_2) == 1);
   LK_ASSERT(X509_CRL_set_issuer_name(crl.get(), X509_get_subject_name(signer.certificate.get())) ==

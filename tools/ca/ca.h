@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "proto/certificate.h"
@@ -32,7 +34,26 @@ struct Validity {
   int days = 0;
 };
 
+// A CA that has been read, which takes a millisecond: for who signs much. Immutable; copies share
+// it.
+class Signer {
+ public:
+  // Error REASON_BAD_CERTIFICATE: certificate or key do not parse, or do not fit each other.
+  static Result<Signer> Read(const Issued& ca);
+
+  struct Impl;
+
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  explicit Signer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+
+  std::shared_ptr<const Impl> impl_;
+};
+
 // A client certificate, PEM, for a key made elsewhere. Errors as IssueClient.
+Result<std::string> CertifyClient(const CertificateIdentity& identity, const PublicKey& key,
+                                  const Signer& ca, const Validity& validity);
 Result<std::string> CertifyClient(const CertificateIdentity& identity, const PublicKey& key,
                                   const Issued& ca, const Validity& validity);
 

@@ -43,7 +43,7 @@ struct Sizes {
 
 Sizes SizesOf(const Wish& wish) {
   const size_t pairings = wish.pairings != 0 ? wish.pairings : wish.quick ? 1000 : 10000;
-  return {wish.RoundsOr(5, 2), wish.quick ? size_t{150} : size_t{2000}, pairings,
+  return {wish.RoundsOr(10, 2), wish.quick ? size_t{150} : size_t{1000}, pairings,
           Duration(wish.quick ? 2 : 5), Duration(wish.quick ? 500 : 3000)};
 }
 

@@ -42,6 +42,26 @@ Result<Used> UsedBy(const BenchBroker& broker, size_t count,
               static_cast<double>(after.written_bytes - before.written_bytes) / each};
 }
 
+// What a broker says of its cars when it starts, it says while it serves, some at a time: until it
+// takes no more memory for it.
+Result<void> AwaitCalm(const BenchBroker& broker) {
+  constexpr Duration kLook = std::chrono::seconds(1);
+  constexpr int kLooksMax = 900;
+  constexpr int kCalmLooks = 3;
+  uint64_t bytes = 0;
+  int calm = 0;
+  for (int look = 0; look < kLooksMax; ++look) {
+    const uint64_t held = broker.Used().private_bytes;
+    calm = held == bytes ? calm + 1 : 0;
+    if (calm == kCalmLooks) {
+      return {};
+    }
+    bytes = held;
+    Pause(kLook);
+  }
+  return Fail(v1::REASON_STORE_UNAVAILABLE, "the broker still grows 15 minutes after its start");
+}
+
 // Cars that publish, one message after the other.
 class Publishers {
  public:
@@ -105,6 +125,8 @@ Result<BrokerCost> MeasureRings(const Place& place, const Crowd& crowd,
   BrokerCost cost;
   cost.start_s = static_cast<double>(broker->took_to_serve().count()) / 1000;
   cost.private_bytes = broker->Used().private_bytes;
+  LK_CHECK(AwaitCalm(*broker));
+  cost.calm_bytes = broker->Used().private_bytes;
   LK_TRY(const Entrance entrance, Entrance::To(place, *broker, true));
   Publishers cars(crowd, entrance);
   LK_CHECK(cars.Enter());

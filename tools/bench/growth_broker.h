@@ -24,8 +24,9 @@ struct ChangeCost {
 };
 
 struct BrokerCost {
-  uint64_t private_bytes = 0;
-  double start_s = 0;  // until it took connections
+  uint64_t private_bytes = 0;  // when it takes connections
+  uint64_t calm_bytes = 0;     // with Latchkey: when each car's presence is retained
+  double start_s = 0;          // until it took connections
   ChangeCost change;
 };
 

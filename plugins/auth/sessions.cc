@@ -123,7 +123,7 @@ std::optional<Publish> Sessions::End(Connection connection, const Now& now) {
   const Entry entry = std::move(found->second);
   const Session& ended = entry.session;
   sessions_.erase(found);
-  found_ = nullptr;
+  found_[SlotOf(connection)] = nullptr;
   const bool taken_over = !entry.is_newest;
   if (!taken_over) {
     // When the newer one failed after its sign-in, the older one is in force again.
@@ -194,12 +194,19 @@ const Session* Sessions::Find(Connection connection) const {
   return entry == nullptr ? nullptr : &entry->session;
 }
 
+// Fibonacci hashing: connections lie some hundred bytes apart.
+size_t Sessions::SlotOf(Connection connection) {
+  constexpr uint64_t kGolden = 0x9E3779B97F4A7C15U;
+  return static_cast<size_t>((std::hash<Connection>{}(connection)*kGolden) >> (64 - kFoundBits));
+}
+
 const Sessions::Entry* Sessions::FindEntry(Connection connection) const {
-  if (found_ == nullptr || found_->first != connection) {
+  const Known*& known = found_[SlotOf(connection)];
+  if (known == nullptr || known->first != connection) {
     const auto found = sessions_.find(connection);
-    found_ = found == sessions_.end() ? nullptr : &*found;
+    known = found == sessions_.end() ? nullptr : &*found;
   }
-  return found_ == nullptr ? nullptr : &found_->second;
+  return known == nullptr ? nullptr : &known->second;
 }
 
 Sessions::Entry* Sessions::FindEntry(Connection connection) {

@@ -3,6 +3,7 @@
 // disconnect; does neither.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -129,6 +130,11 @@ class Sessions {
     Ended ended{};
   };
 
+  using Known = std::pair<const Connection, Entry>;
+  static constexpr int kFoundBits = 12;
+  static constexpr size_t kFoundMax = size_t{1} << kFoundBits;
+
+  static size_t SlotOf(Connection connection);
   // nullptr: not signed in.
   const Entry* FindEntry(Connection connection) const;
   Entry* FindEntry(Connection connection);
@@ -148,8 +154,8 @@ class Sessions {
   std::string broker_;
   std::unordered_map<CarRef, AtPeer> at_peer_;
   std::unordered_map<Connection, Entry> sessions_;
-  // The one looked up last, as several questions in a row are about one connection.
-  mutable const std::pair<const Connection, Entry>* found_ = nullptr;
+  // Where those looked up before are, by a hash of the connection; nullptr or another's: not known.
+  mutable std::array<const Known*, kFoundMax> found_{};
   std::unordered_map<std::string, Connection> newest_;  // by client id
   std::unordered_map<CarRef, CarLinks> cars_;
 };

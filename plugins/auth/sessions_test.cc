@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <vector>
 
 #include <doctest/doctest.h>
 
@@ -76,6 +77,31 @@ TEST_CASE("sessions: a car is online from its sign-in to the end of its connecti
   CHECK(s.Ends(0) == "lk/1/f1/c1/presence offline 1 since 2000 CONNECTION_ENDED");
   CHECK(s.sessions.Find(s.At(0)) == nullptr);
   CHECK(s.CarConnects(1) == "lk/1/f1/c1/presence online 2 since 3000 UNSPECIFIED");
+}
+
+TEST_CASE("sessions: of twenty thousand each is found, and who has ended is not") {
+  Sessions sessions(kNow);
+  constexpr size_t kMany = 20'000;
+  const std::vector<char> places(kMany);
+  const auto client = [](size_t n) { return "client-" + std::to_string(n); };
+  const auto found = [&](size_t n) {
+    const Session* session = sessions.Find(&places[n]);
+    return session == nullptr ? std::string() : session->client_id;
+  };
+  for (size_t n = 0; n < kMany; ++n) {
+    REQUIRE(found(n).empty());
+    static_cast<void>(sessions.Begin(&places[n], {{}, client(n), kNow, {}, 0}, ""));
+    REQUIRE(found(n) == client(n));
+  }
+  for (size_t n = 0; n < kMany; n += 2) {
+    static_cast<void>(sessions.End(&places[n], {kNow, {}}));
+    REQUIRE(found(n).empty());
+  }
+  for (size_t n = 0; n < kMany; ++n) {
+    REQUIRE(found(n) == (n % 2 == 0 ? "" : client(n)));
+  }
+  static_cast<void>(sessions.Begin(&places[0], {{}, "another", kNow, {}, 0}, ""));
+  CHECK(found(0) == "another");
 }
 
 TEST_CASE("sessions: on a take-over the old one's end does not make the car offline") {

@@ -176,6 +176,13 @@ void Runner::TryAgain() {
     status_.store_error.clear();
   }
   const Now now = parts_.clock();
+  // What the broker has said and shown is not known until the link has connected anew.
+  const auto begin = [&] {
+    if (broker_connected_) {
+      core_->Step(BrokerUp{}, parts_.clock(), effects_);
+      core_->Step(BrokerShows{}, parts_.clock(), effects_);
+    }
+  };
   v1::LogEntry entry;
   entry.set_at_ms(static_cast<uint64_t>(std::max<int64_t>(now.wall.ms, 0)));
   entry.set_event("store");
@@ -183,14 +190,14 @@ void Runner::TryAgain() {
                  std::to_string((now.mono - failure.since).count() / kMsPerSecond) + " s; " +
                  std::to_string(failure.refused) + " commands refused; " + failure.why);
   effects_.emplace_back(Journal{std::move(entry)});
-  if (broker_connected_) {
-    core_->Step(BrokerUp{}, now, effects_);
-    core_->Step(BrokerShows{}, now, effects_);  // when the link has connected anew
-  }
+  begin();
   if (!contacts_.empty()) {
     core_->Step(contacts_, now, effects_);
   }
   StepAll(failure.inputs);
+  if (failure.dropped > 0) {
+    begin();  // among these may have been that it has shown all, and not what came after
+  }
   if (Release(failure.inputs)) {
     Say(LogEvent::Level::kInfo, "store_recovered",
         {{"refused", std::to_string(failure.refused)},

@@ -440,6 +440,40 @@ TEST_CASE("runner: while the store fails the rest is kept up to a bound and step
   CHECK(groups <= 2);
 }
 
+TEST_CASE("runner: whose ring was not even kept is not told to be on none") {
+  World w;
+  w.limits.kept_max = 2;
+  Runner runner(Limits{}, w.cas, w.limits,
+                {w.intake, w.store, w.publisher, [&] { return w.now; }, [](const LogEvent&) {}});
+  REQUIRE(runner.Load().has_value());
+  const auto turns = [&] {
+    runner.Turn(Duration(0));
+    return w.Happened();
+  };
+  w.intake.PutAlways(BrokerUp{});
+  w.intake.PutAlways(BrokerShows{});
+  turns();
+  w.store.failing = true;
+  w.Arrives(StateTopic(w.ref, Group::kBody), BodyState(w.now.wall));
+  turns();
+  w.intake.PutAlways(BrokerShown{});
+  turns();
+  w.Arrives(KeyRingTopic(w.ref), w.Ring());  // one too many
+  turns();
+  w.store.failing = false;
+  w.Passes(500ms);
+  CHECK(turns().find("reconnect") != std::string::npos);
+  const std::string command = w.Lock();
+  w.Commands(command);
+  CHECK(turns().find("receipt") == std::string::npos);
+  w.intake.PutAlways(BrokerDown{});
+  w.intake.PutAlways(BrokerUp{});
+  w.intake.PutAlways(BrokerShows{});
+  w.Arrives(KeyRingTopic(w.ref), w.Ring(), Retain::kYes);
+  w.Commands(command);
+  CHECK(turns().find("receipt HELD") != std::string::npos);
+}
+
 TEST_CASE("runner: a commit that fails again keeps what was kept, and the wait grows") {
   World w;
   w.Begins();

@@ -56,9 +56,7 @@ double RateLimiter::TokensOf(const Bucket& bucket, Instant now) const {
 RateLimiter::Bucket& RateLimiter::BucketOf(std::string_view name, Instant now) {
   const auto found = buckets_.find(name);
   if (found != buckets_.end()) {
-    if (used_.size() >= names_max_ / 2) {
-      used_.splice(used_.begin(), used_, found->second.place);
-    }
+    used_.splice(used_.begin(), used_, found->second.place);
     return found->second;
   }
   if (!used_.empty() && buckets_.size() >= names_max_) {

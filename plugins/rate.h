@@ -32,9 +32,8 @@ Result<Rate> ParseRate(std::string_view text);
 
 // Not thread-safe. A bucket costs about 250 bytes. When `names_max` (at least 1) names are held,
 // the one used longest ago is forgotten (it begins full again), so a flood of names costs time for
-// nobody else. Who is used is told from when half of them are held; who has not been since goes
-// first, in the order in which they came. A name that is held costs no allocation. When `now` goes
-// back, time stands still for a bucket: nothing is taken away, nothing flows in.
+// nobody else. A name that is held costs no allocation. When `now` goes back, time stands still for
+// a bucket: nothing is taken away, nothing flows in.
 class RateLimiter {
  public:
   RateLimiter(Rate rate, size_t names_max) : rate_(rate), names_max_(names_max) {}
@@ -66,7 +65,7 @@ class RateLimiter {
   Rate rate_;
   size_t names_max_;
   std::unordered_map<std::string, Bucket, Hash, std::equal_to<>> buckets_;
-  std::list<std::string> used_;  // the one used last in front, when half of names_max_ are held
+  std::list<std::string> used_;  // the one used last in front
 };
 
 // The name an address is counted under: IPv4 whole, IPv6 by its first 64 bits (what one subscriber

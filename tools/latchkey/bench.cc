@@ -143,7 +143,7 @@ void AddBench(CLI::App& app, Context& context) {
   bench->add_option("--plugin-dir", options->plugins, "folder of the broker's plugins");
   bench->footer(
       "Starts brokers, a bridge and clients of its own on free ports of loopback, and stops them;\n"
-      "it touches no cell. A full run takes most of an hour, and an otherwise idle machine.\n"
+      "it touches no cell. A full run takes an hour and a half, and an otherwise idle machine.\n"
       "A case that could not measure says so (NOT VALID); its targets are then not judged.\n"
       "Exit codes: 0 ran, 1 a case did not run or with --check a target was missed, 2 usage.\n"
       "Example:\n  latchkey bench throughput flash --rounds 5 --check\n");

@@ -19,6 +19,7 @@
 #include "proto/crypto.h"
 #include "proto/topic.h"
 #include "tests/load/shared.h"
+#include "tests/load/world.h"
 #include "tests/support/process.h"
 #include "tests/support/wire_fixtures.h"
 #include "tools/car/car.h"
@@ -34,6 +35,10 @@ using testing::ReadAll;
 constexpr Duration kLook = std::chrono::milliseconds(5);  // at deadlines and at who shall be awake
 constexpr int64_t kMsPerSecond = 1000;
 constexpr int64_t kNanosecondsPerMs = 1'000'000;
+// Of each line in an act log. Lines of 128 bytes lie within a page each: the kernel looks between
+// two pages whether the writer was killed meanwhile, and then leaves half a line, to which the next
+// act's would be joined.
+constexpr size_t kActBytes = 128;
 
 Now Clocks() {
   const auto wall = std::chrono::system_clock::now().time_since_epoch();
@@ -150,15 +155,18 @@ class Sleeper {
     return car::Do(effects, hands_);
   }
 
-  // One write: a line is there or not.
+  // One write, which a kill does not tear, see kActBytes.
   void Show(const car::Effect& effect) {
     const auto* act = std::get_if<car::Act>(&effect);
     if (act == nullptr) {
       return;
     }
-    const std::string line = current_ + " " + std::to_string(decided_.ms) + " " +
-                             std::to_string(TrueTime().ms) + " " + act->text + "\n";
-    static_cast<void>(!::write(::fileno(acts_), line.data(), line.size()));
+    std::string line = current_ + " " + std::to_string(decided_.ms) + " " +
+                       std::to_string(TrueTime().ms) + " " + act->text;
+    line.resize(kActBytes - 1, ' ');
+    line += '\n';
+    Expect(::write(::fileno(acts_), line.data(), line.size()) == ssize_t{kActBytes},
+           "an act cannot be written");
     ++control_.acted;
   }
 

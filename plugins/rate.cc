@@ -56,15 +56,16 @@ double RateLimiter::TokensOf(const Bucket& bucket, Instant now) const {
 RateLimiter::Bucket& RateLimiter::BucketOf(std::string_view name, Instant now) {
   const auto found = buckets_.find(name);
   if (found != buckets_.end()) {
-    used_.splice(used_.begin(), used_, found->second.place);
-    return found->second;
+    used_.splice(used_.begin(), used_, found->second);
+    return used_.front();
   }
   if (!used_.empty() && buckets_.size() >= names_max_) {
-    buckets_.erase(used_.back());
+    buckets_.erase(used_.back().name);
     used_.pop_back();
   }
-  used_.emplace_front(name);
-  return buckets_.emplace(used_.front(), Bucket{rate_.burst, now, used_.begin()}).first->second;
+  used_.push_front({std::string(name), rate_.burst, now});
+  buckets_.emplace(used_.front().name, used_.begin());
+  return used_.front();
 }
 
 bool RateLimiter::Take(std::string_view name, Instant now) {
@@ -86,7 +87,7 @@ bool RateLimiter::Has(std::string_view name, Instant now) const {
     return true;
   }
   const auto found = buckets_.find(name);
-  return found == buckets_.end() || TokensOf(found->second, now) >= 1;
+  return found == buckets_.end() || TokensOf(*found->second, now) >= 1;
 }
 
 std::string RateName(std::string_view address) {

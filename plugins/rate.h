@@ -6,7 +6,8 @@
 #include <list>
 #include <string>
 #include <string_view>
-#include <unordered_map>
+
+#include <absl/container/flat_hash_map.h>
 
 #include "proto/result.h"
 #include "proto/time.h"
@@ -30,13 +31,19 @@ inline constexpr double kRateMax = 1'000'000;  // per second and burst
 // what is wrong.
 Result<Rate> ParseRate(std::string_view text);
 
-// Not thread-safe. A bucket costs about 250 bytes. When `names_max` (at least 1) names are held,
+// Not thread-safe. A bucket costs about 150 bytes. When `names_max` (at least 1) names are held,
 // the one used longest ago is forgotten (it begins full again), so a flood of names costs time for
 // nobody else. A name that is held costs no allocation. When `now` goes back, time stands still for
 // a bucket: nothing is taken away, nothing flows in.
 class RateLimiter {
  public:
   RateLimiter(Rate rate, size_t names_max) : rate_(rate), names_max_(names_max) {}
+
+  RateLimiter(const RateLimiter&) = delete;  // names point into buckets
+  RateLimiter& operator=(const RateLimiter&) = delete;
+  RateLimiter(RateLimiter&&) = default;
+  RateLimiter& operator=(RateLimiter&&) = default;
+  ~RateLimiter() = default;
 
   // Takes one token of `name`. False: there is none.
   bool Take(std::string_view name, Instant now);
@@ -47,25 +54,20 @@ class RateLimiter {
 
  private:
   struct Bucket {
+    std::string name;
     double tokens = 0;
     Instant at;
-    std::list<std::string>::iterator place;  // in used_
   };
 
   // What `bucket` holds at `now`.
   double TokensOf(const Bucket& bucket, Instant now) const;
   Bucket& BucketOf(std::string_view name, Instant now);
 
-  struct Hash {
-    using is_transparent = void;
-
-    size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-  };
-
   Rate rate_;
   size_t names_max_;
-  std::unordered_map<std::string, Bucket, Hash, std::equal_to<>> buckets_;
-  std::list<std::string> used_;  // the one used last in front
+  std::list<Bucket> used_;  // the one used last in front
+  absl::flat_hash_map<std::string_view, std::list<Bucket>::iterator, std::hash<std::string_view>>
+      buckets_;  // by name, in used_
 };
 
 // The name an address is counted under: IPv4 whole, IPv6 by its first 64 bits (what one subscriber

@@ -164,6 +164,14 @@ std::optional<Topic> ParseTopic(std::string_view name) {
   return topic;
 }
 
+const std::optional<Topic>& LastTopic::Parse(std::string_view name) {
+  if (name != name_) {
+    name_ = name.size() > kTopicBytesMax ? std::string_view() : name;  // the empty one is none, too
+    topic_ = ParseTopic(name_);
+  }
+  return topic_;
+}
+
 std::string StateTopic(const CarRef& ref, Group group) {
   return Below(ref, "state/") + std::string(ToText(group));
 }

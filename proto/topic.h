@@ -62,6 +62,22 @@ const TopicRule& RuleOf(TopicKind kind);
 // nullopt: not one of ours, a wildcard in it, or a name that breaks its rule.
 std::optional<Topic> ParseTopic(std::string_view name);
 
+// ParseTopic for who is asked about the same name several times in a row. Not thread-safe.
+class LastTopic {
+ public:
+  LastTopic() = default;
+  LastTopic(const LastTopic&) = delete;  // what it gives points into it
+  LastTopic& operator=(const LastTopic&) = delete;
+  ~LastTopic() = default;
+
+  // Views of what it gives live until the next call.
+  const std::optional<Topic>& Parse(std::string_view name);
+
+ private:
+  std::string name_;
+  std::optional<Topic> topic_;
+};
+
 std::string StateTopic(const CarRef& ref, Group group);
 std::string PresenceTopic(const CarRef& ref);
 std::string KeyRingTopic(const CarRef& ref);

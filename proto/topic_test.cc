@@ -122,6 +122,29 @@ TEST_CASE("topic: wildcards, NUL, over-long, misspelt and half topics are none o
   CHECK(ParseTopic("lk/1/" + std::string(32, 'a') + "/" + std::string(32, 'b') + "/presence"));
 }
 
+TEST_CASE("topic: the last one is told again, and from words of its own") {
+  LastTopic last;
+  CHECK_FALSE(last.Parse("").has_value());
+  const std::vector<std::string> names = {
+      "lk/1/f1/c1/state/energy", "lk/1/f1/c1/state/energy",  "lk/1/f1/c2/state/energy",
+      "lk/1/f2/c1/presence",     "lk/1/f1/c1/state/nothing", "lk/1/f1/c1/presence",
+      std::string(300, 'x'),     "lk/1/f1/c1/presence",      ""};
+  for (const std::string& name : names) {
+    CAPTURE(name);
+    std::string passing = name;
+    const std::optional<Topic>& topic = last.Parse(passing);
+    passing.assign(passing.size(), '?');
+    const std::optional<Topic> expected = ParseTopic(name);
+    REQUIRE(topic.has_value() == expected.has_value());
+    if (topic) {
+      CHECK(topic->kind == expected->kind);
+      CHECK(topic->fleet == expected->fleet);
+      CHECK(topic->car == expected->car);
+      CHECK(topic->group == expected->group);
+    }
+  }
+}
+
 TEST_CASE("topic: every kind has a word of its own, a size, and is retained as the table says") {
   std::set<std::string_view> words;
   size_t retained = 0;

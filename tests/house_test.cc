@@ -160,6 +160,7 @@ const std::vector<Door>& Doors() {
         "storage/rocksdb_rows.h", "storage/rocksdb_schema.cc", "storage/rocksdb_checkpoint.cc",
         "storage/rocksdb_figures.cc", "storage/rocksdb_files.cc", "storage/rocksdb_log.cc",
         "storage/rocksdb_log.h", "storage/rocksdb_follower.cc"}},
+      {"^absl/", {"plugins/auth/sessions.h", "plugins/auth/directory.h", "plugins/rate.h"}},
       {"^openssl/",
        {"proto/crypto.cc", "proto/certificate.cc", "tools/ca/ca.cc", "tools/bench/channel.cc"}},
       {"^httplib\\.h", {"bridge/http.cc", "bridge/sms_http.cc", "tools/latchkey/api.cc"}},

@@ -185,8 +185,8 @@ Verdict CheckEmptying(const Principal& principal, const Topic& topic, const Dire
   return verdict.allowed() ? Verdict::Refuse(v1::REASON_MALFORMED) : verdict;
 }
 
-Verdict CheckTopic(const Principal& principal, const Question& question, const Directory& directory,
-                   Timestamp now) {
+Verdict CheckTopic(const Principal& principal, const Question& question,
+                   const std::optional<Topic>& topic, const Directory& directory, Timestamp now) {
   const bool read = question.access == Access::kRead;
   if (read && principal.kind == PrincipalKind::kBridge &&
       question.topic.substr(0, kBrokerTopics.size()) == kBrokerTopics) {
@@ -199,7 +199,6 @@ Verdict CheckTopic(const Principal& principal, const Question& question, const D
     return principal.kind == PrincipalKind::kPeer ? Verdict::Allow()
                                                   : Verdict::Refuse(v1::REASON_NOT_ALLOWED);
   }
-  const std::optional<Topic> topic = ParseTopic(question.topic);
   if (!topic) {
     return Verdict::Refuse(v1::REASON_UNKNOWN_TOPIC);
   }
@@ -315,8 +314,15 @@ Verdict CheckSignIn(const Principal& principal, const Directory& directory) {
 
 Verdict CheckAccess(const Principal& principal, const Question& question,
                     const Directory& directory, Timestamp now) {
-  return question.access == Access::kSubscribe ? CheckFilter(principal, question, directory, now)
-                                               : CheckTopic(principal, question, directory, now);
+  return question.access == Access::kSubscribe
+             ? CheckFilter(principal, question, directory, now)
+             : CheckTopic(principal, question, ParseTopic(question.topic), directory, now);
+}
+
+Verdict CheckAccess(const Principal& principal, const Question& question,
+                    const std::optional<Topic>& topic, const Directory& directory, Timestamp now) {
+  LK_ASSERT(question.access != Access::kSubscribe);
+  return CheckTopic(principal, question, topic, directory, now);
 }
 
 }  // namespace latchkey::auth

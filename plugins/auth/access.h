@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "plugins/auth/directory.h"
 #include "plugins/auth/identity.h"
 #include "proto/result.h"
 #include "proto/time.h"
+#include "proto/topic.h"
 
 namespace latchkey::auth {
 
@@ -39,5 +41,8 @@ Verdict CheckSignIn(const Principal& principal, const Directory& directory);
 // held).
 Verdict CheckAccess(const Principal& principal, const Question& question,
                     const Directory& directory, Timestamp now);
+// The same when ParseTopic(question.topic) is known already; not for kSubscribe.
+Verdict CheckAccess(const Principal& principal, const Question& question,
+                    const std::optional<Topic>& topic, const Directory& directory, Timestamp now);
 
 }  // namespace latchkey::auth

@@ -95,6 +95,7 @@ class AuthPlugin : public broker::Plugin {
   broker::Broker& broker_;
   Teller teller_;
   Directory directory_;
+  LastTopic last_topic_;
   Sessions sessions_;
   RateLimiter failed_sign_ins_;  // by RateName of the address
   Admission admission_;

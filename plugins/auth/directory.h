@@ -15,6 +15,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include <absl/container/node_hash_map.h>
+
 #include "plugins/auth/identity.h"
 #include "proto/blocks.h"
 #include "proto/keyring.h"
@@ -168,7 +170,7 @@ class Directory {
   };
 
   std::set<FleetId> fleets_;
-  std::unordered_map<Car, HeldRing, Hash, Equal> rings_;
+  absl::node_hash_map<Car, HeldRing, Hash, Equal> rings_;
   std::unordered_map<std::string, uint64_t> erased_;  // by SHA-256 of the name: the lowest version
   Blocks blocks_;
 };

@@ -34,6 +34,11 @@ Access AccessOf(At at) {
   return at == At::kWrite ? Access::kWrite : Access::kRead;
 }
 
+// nullptr: not signed in.
+const Principal* PrincipalOf(const Live* live) {
+  return live == nullptr ? nullptr : &live->session.principal;
+}
+
 }  // namespace
 
 Result<Principal> AuthPlugin::Identify(const broker::SignInRequest& request, Now now) {
@@ -42,8 +47,8 @@ Result<Principal> AuthPlugin::Identify(const broker::SignInRequest& request, Now
     credentials.certificate = *request.certificate;
   }
   // SIGHUP asks again for every connection: what was good when it connected stays good.
-  const Session* known = sessions_.Find(request.client.connection);
-  const bool again = known != nullptr && known->client_id == request.client.id();
+  const Live* known = sessions_.Find(request.client.connection);
+  const bool again = known != nullptr && known->session.client_id == request.client.id();
   // TLS has verified who has a certificate, so cars and bridges behind one address with an attacker
   // are not held up by him.
   const bool limited = !again && !request.certificate;
@@ -53,7 +58,7 @@ Result<Principal> AuthPlugin::Identify(const broker::SignInRequest& request, Now
                 "too many failed sign-ins from this address: refused unread; wait and try again");
   }
   Result<Principal> principal =
-      auth::Identify(credentials, trust_, again ? known->signed_in_at : now.wall);
+      auth::Identify(credentials, trust_, again ? known->session.signed_in_at : now.wall);
   if (principal) {
     const Verdict verdict = CheckSignIn(*principal, directory_);
     if (!verdict.allowed()) {
@@ -70,8 +75,8 @@ Result<Principal> AuthPlugin::Identify(const broker::SignInRequest& request, Now
 
 broker::SignInAnswer AuthPlugin::SignIn(const broker::SignInRequest& request, Now now) {
   // SIGHUP asks again for every connection.
-  const Session* known = sessions_.Find(request.client.connection);
-  const bool inside = known != nullptr && known->client_id == request.client.id();
+  const Live* known = sessions_.Find(request.client.connection);
+  const bool inside = known != nullptr && known->session.client_id == request.client.id();
   const std::optional<Crowd> crowd =
       inside ? std::nullopt : CrowdOf(request.client.id(), request.certificate.has_value());
   if (crowd && !admission_.Ask(*crowd, now)) {
@@ -108,10 +113,10 @@ broker::SignInAnswer AuthPlugin::SignIn(const broker::SignInRequest& request, No
 }
 
 Verdict AuthPlugin::CheckAccess(const broker::AccessRequest& request, Now now) {
-  const Session* session = sessions_.Find(request.client.connection);
-  const Principal* principal = session == nullptr ? nullptr : &session->principal;
+  Live* live = sessions_.Find(request.client.connection);
+  const Principal* principal = PrincipalOf(live);
   std::optional<Principal> resting;
-  if (request.at == At::kWrite && !sessions_.MayWrite(request.client.connection)) {
+  if (request.at == At::kWrite && live != nullptr && !live->may_write) {
     principal = nullptr;  // a will: the broker publishes it for a connection that is over
   }
   if (principal == nullptr && request.at == At::kRead) {
@@ -119,16 +124,20 @@ Verdict AuthPlugin::CheckAccess(const broker::AccessRequest& request, Now now) {
     resting = RestingPrincipal(request.client.id(), trust_);
     principal = resting ? &*resting : nullptr;
   }
-  const Verdict verdict =
-      principal == nullptr
-          ? Verdict::Refuse(v1::REASON_NOT_ALLOWED)
-          : auth::CheckAccess(*principal, {AccessOf(request.at), request.topic, request.payload},
-                              directory_, now.wall);
-  if (session != nullptr && session->principal.kind == PrincipalKind::kCar) {
+  const Question question{AccessOf(request.at), request.topic, request.payload};
+  Verdict verdict = Verdict::Refuse(v1::REASON_NOT_ALLOWED);
+  if (principal != nullptr && question.access == Access::kSubscribe) {
+    verdict = auth::CheckAccess(*principal, question, directory_, now.wall);
+  } else if (principal != nullptr) {
+    // One message is written once and then delivered to each who reads it.
+    verdict = auth::CheckAccess(*principal, question, last_topic_.Parse(request.topic), directory_,
+                                now.wall);
+  }
+  if (live != nullptr && live->session.principal.kind == PrincipalKind::kCar) {
     if (request.at == At::kWrite) {
-      sessions_.Heard(request.client.connection, request.payload.size(), now.mono);
+      live->traffic.Heard(request.payload.size(), now.mono);
     } else if (request.at == At::kRead && verdict.allowed()) {
-      sessions_.Gave(request.client.connection, request.payload.size());
+      live->traffic.Gave(request.payload.size());
     }
   }
   teller_.Judged(request, principal, verdict, now);
@@ -166,9 +175,8 @@ Verdict AuthPlugin::CheckMessage(const broker::MessageRequest& request, Now now)
     }
     error = applied.error();
   }
-  const Session* session = sessions_.Find(request.client.connection);
   teller_.RefuseClient({At::kRing, error.reason, request.client.id(), request.topic, error.text},
-                       session == nullptr ? nullptr : &session->principal, now);
+                       PrincipalOf(sessions_.Find(request.client.connection)), now);
   return Verdict::Refuse(error.reason);
 }
 
@@ -181,25 +189,25 @@ void AuthPlugin::Kick(const std::vector<std::string>& clients, std::string_view 
 }
 
 void AuthPlugin::Control(const broker::ControlRequest& request, Now now) {
-  const Session* session = sessions_.Find(request.client.connection);
-  const auto kind = session == nullptr ? PrincipalKind::kPhone : session->principal.kind;
+  const Principal* principal = PrincipalOf(sessions_.Find(request.client.connection));
+  const auto kind = principal == nullptr ? PrincipalKind::kPhone : principal->kind;
   if (kind != PrincipalKind::kAdministrator && kind != PrincipalKind::kBridge) {
     teller_.RefuseClient({At::kControl, v1::REASON_NOT_ALLOWED, request.client.id(), {}, {}},
-                         session == nullptr ? nullptr : &session->principal, now);
+                         principal, now);
     return;
   }
-  const std::string by = session->principal.ToText();
+  const std::string by = principal->ToText();
   const std::string client_id(request.client.id());
   const auto control = FromWire<v1::Control>(request.payload, kControlBytesMax);
   Controlled done;
   if (control && control->has_move_clients()) {
-    done.answer = Move(*control, session->principal, now);
+    done.answer = Move(*control, *principal, now);
   } else {
     done = DoControl(request.payload, directory_.blocks());
   }
   if (done.answer.reason() != v1::REASON_UNSPECIFIED) {
     teller_.RefuseClient({At::kControl, done.answer.reason(), by, {}, done.answer.text()},
-                         &session->principal, now);
+                         principal, now);
   }
   bool saved = true;
   for (const Block& block : done.changed) {
@@ -237,9 +245,8 @@ void AuthPlugin::Carry(const std::vector<Block>& changed, const std::string& by,
 }
 
 void AuthPlugin::Disconnected(const void* connection, Now now) {
-  const Session* session = sessions_.Find(connection);
-  if (session != nullptr && session->principal.kind == PrincipalKind::kPeer &&
-      sessions_.MayWrite(connection)) {
+  const Live* live = sessions_.Find(connection);
+  if (live != nullptr && live->session.principal.kind == PrincipalKind::kPeer && live->may_write) {
     joined_.Left();
   }
   teller_.Say(sessions_.End(connection, now));

@@ -20,9 +20,9 @@ constexpr size_t kGonePerTick = 500;
 }  // namespace
 
 bool AuthPlugin::FromPeer(const broker::Client& client) const {
-  const Session* session = sessions_.Find(client.connection);
-  return session != nullptr ? session->principal.kind == PrincipalKind::kPeer
-                            : IsPeerClientId(client.id());
+  const Live* live = sessions_.Find(client.connection);
+  return live != nullptr ? live->session.principal.kind == PrincipalKind::kPeer
+                         : IsPeerClientId(client.id());
 }
 
 Verdict AuthPlugin::CheckPeerWord(const broker::MessageRequest& request, Now now) {

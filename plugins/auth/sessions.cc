@@ -49,6 +49,18 @@ Publish Sessions::PresenceOf(const CarRef& ref, v1::Presence presence,
   return Publish{PresenceTopic(ref), presence.SerializeAsString(), 1, Retain::kYes, 0};
 }
 
+void Traffic::Heard(size_t payload_bytes, Instant now) {
+  ++messages_from;
+  bytes_from += payload_bytes;
+  longest_silence = std::max(longest_silence, now - heard);
+  heard = now;
+}
+
+void Traffic::Gave(size_t payload_bytes) {
+  ++messages_to;
+  bytes_to += payload_bytes;
+}
+
 // Of the car's newest connection.
 Publish Sessions::OnlineOf(const CarRef& ref, const CarLinks& links) const {
   v1::Presence presence;
@@ -84,32 +96,31 @@ Sessions::Ended Sessions::EndedOf(const Entry& entry, bool taken_over, const Now
 
 std::optional<Publish> Sessions::Begin(Connection connection, Session session,
                                        std::string_view address) {
-  const auto known = sessions_.find(connection);
-  if (known != sessions_.end()) {
-    if (known->second.session.principal == session.principal &&
-        known->second.session.client_id == session.client_id) {
+  if (const Entry* known = FindEntry(connection)) {
+    if (known->session.principal == session.principal &&
+        known->session.client_id == session.client_id) {
       return std::nullopt;
     }
     End(connection, Now{session.signed_in_at, session.began});
   }
-  Entry entry;
-  entry.address_kind = AddressKindOf(address);
-  entry.traffic.heard = session.began;
+  auto entry = std::make_unique<Entry>();
+  entry->address_kind = AddressKindOf(address);
+  entry->traffic.heard = session.began;
   std::optional<Publish> publish;
   if (session.principal.kind == PrincipalKind::kCar) {
     CarLinks& links = cars_[session.principal.car];
-    entry.number = ++links.opened;
+    entry->number = ++links.opened;
     ++links.open;
     links.since = session.signed_in_at;
-    links.address_kind = entry.address_kind;
+    links.address_kind = entry->address_kind;
     publish = OnlineOf(session.principal.car, links);
   }
   Connection& newest = newest_[session.client_id];
-  entry.older = newest;
+  entry->older = newest;
   if (Entry* older = FindEntry(newest)) {
-    older->is_newest = false;
+    older->may_write = false;
   }
-  entry.session = std::move(session);
+  entry->session = std::move(session);
   sessions_.insert_or_assign(connection, std::move(entry));
   newest = connection;
   return publish;
@@ -120,17 +131,16 @@ std::optional<Publish> Sessions::End(Connection connection, const Now& now) {
   if (found == sessions_.end()) {
     return std::nullopt;
   }
-  const Entry entry = std::move(found->second);
-  const Session& ended = entry.session;
+  const std::unique_ptr<const Entry> entry = std::move(found->second);
+  const Session& ended = entry->session;
   sessions_.erase(found);
-  found_[SlotOf(connection)] = nullptr;
-  const bool taken_over = !entry.is_newest;
+  const bool taken_over = !entry->may_write;
   if (!taken_over) {
     // When the newer one failed after its sign-in, the older one is in force again.
-    Entry* left = FindEntry(entry.older);
+    Entry* left = FindEntry(entry->older);
     if (left != nullptr && left->session.client_id == ended.client_id) {
-      left->is_newest = true;
-      newest_[ended.client_id] = entry.older;
+      left->may_write = true;
+      newest_[ended.client_id] = entry->older;
     } else {
       newest_.erase(ended.client_id);
     }
@@ -141,7 +151,7 @@ std::optional<Publish> Sessions::End(Connection connection, const Now& now) {
   CarLinks& links = cars_[ended.principal.car];
   LK_ASSERT(links.open > 0);
   --links.open;
-  links.ended = EndedOf(entry, taken_over, now);
+  links.ended = EndedOf(*entry, taken_over, now);
   if (links.open > 0) {
     return OnlineOf(ended.principal.car, links);
   }
@@ -157,26 +167,6 @@ std::optional<Publish> Sessions::End(Connection connection, const Now& now) {
   return PresenceOf(ended.principal.car, std::move(presence), &links);
 }
 
-void Sessions::Heard(Connection connection, size_t payload_bytes, Instant now) {
-  Entry* entry = FindEntry(connection);
-  if (entry == nullptr || entry->number == 0) {
-    return;
-  }
-  Traffic& traffic = entry->traffic;
-  ++traffic.messages_from;
-  traffic.bytes_from += payload_bytes;
-  traffic.longest_silence = std::max(traffic.longest_silence, now - traffic.heard);
-  traffic.heard = now;
-}
-
-void Sessions::Gave(Connection connection, size_t payload_bytes) {
-  Entry* entry = FindEntry(connection);
-  if (entry != nullptr && entry->number != 0) {
-    ++entry->traffic.messages_to;
-    entry->traffic.bytes_to += payload_bytes;
-  }
-}
-
 void Sessions::WillKick(const std::string& client_id) {
   const auto newest = newest_.find(client_id);
   if (Entry* entry = newest == newest_.end() ? nullptr : FindEntry(newest->second)) {
@@ -184,33 +174,17 @@ void Sessions::WillKick(const std::string& client_id) {
   }
 }
 
-bool Sessions::MayWrite(Connection connection) const {
-  const Entry* entry = FindEntry(connection);
-  return entry != nullptr && entry->is_newest;
+const Live* Sessions::Find(Connection connection) const {
+  return FindEntry(connection);
 }
 
-const Session* Sessions::Find(Connection connection) const {
-  const Entry* entry = FindEntry(connection);
-  return entry == nullptr ? nullptr : &entry->session;
+Live* Sessions::Find(Connection connection) {
+  return FindEntry(connection);
 }
 
-// Fibonacci hashing: connections lie some hundred bytes apart.
-size_t Sessions::SlotOf(Connection connection) {
-  constexpr uint64_t kGolden = 0x9E3779B97F4A7C15U;
-  return static_cast<size_t>((std::hash<Connection>{}(connection)*kGolden) >> (64 - kFoundBits));
-}
-
-const Sessions::Entry* Sessions::FindEntry(Connection connection) const {
-  const Known*& known = found_[SlotOf(connection)];
-  if (known == nullptr || known->first != connection) {
-    const auto found = sessions_.find(connection);
-    known = found == sessions_.end() ? nullptr : &*found;
-  }
-  return known == nullptr ? nullptr : &known->second;
-}
-
-Sessions::Entry* Sessions::FindEntry(Connection connection) {
-  return const_cast<Entry*>(std::as_const(*this).FindEntry(connection));
+Sessions::Entry* Sessions::FindEntry(Connection connection) const {
+  const auto found = sessions_.find(connection);
+  return found == sessions_.end() ? nullptr : found->second.get();
 }
 
 std::vector<std::string> Sessions::ClientsOf(const std::vector<KeyId>& keys) const {
@@ -227,8 +201,8 @@ std::vector<std::string> Sessions::ClientsWhere(
     const std::function<bool(const Principal&)>& is_meant) const {
   std::set<std::string> clients;
   for (const auto& [connection, entry] : sessions_) {
-    if (is_meant(entry.session.principal)) {
-      clients.insert(entry.session.client_id);
+    if (is_meant(entry->session.principal)) {
+      clients.insert(entry->session.client_id);
     }
   }
   return {clients.begin(), clients.end()};
@@ -236,7 +210,7 @@ std::vector<std::string> Sessions::ClientsWhere(
 
 void Sessions::ForEach(const std::function<void(const Session&)>& visit) const {
   for (const auto& [connection, entry] : sessions_) {
-    visit(entry.session);
+    visit(entry->session);
   }
 }
 

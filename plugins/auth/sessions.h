@@ -3,16 +3,18 @@
 // disconnect; does neither.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
+
+#include <absl/container/flat_hash_map.h>
 
 #include "latchkey/v1/presence.pb.h"
 #include "plugins/auth/identity.h"
@@ -28,6 +30,30 @@ struct Session {
   Timestamp signed_in_at;
   Instant began{};
   uint32_t keep_alive_s = 0;  // 0: none
+};
+
+// What went by on one connection: of a car's the presence of its end tells it.
+struct Traffic {
+  uint64_t messages_from = 0;
+  uint64_t bytes_from = 0;
+  uint64_t messages_to = 0;
+  uint64_t bytes_to = 0;
+  Instant heard;  // the last message of the client, or its sign-in
+  Duration longest_silence{0};
+
+  // The client has sent a message, or is given one.
+  void Heard(size_t payload_bytes, Instant now);
+  void Gave(size_t payload_bytes);
+};
+
+// A connection that is signed in. What each message asks for stands first: with thousands of
+// connections it is in no cache.
+struct Live {
+  // Not taken over by a newer connection with the same client id. On a take-over the broker
+  // publishes the old connection's will between the new one's sign-in and the old one's end.
+  bool may_write = true;
+  Traffic traffic;
+  Session session;
 };
 
 // "127.0.0.1" -> LOOPBACK, "::ffff:10.0.0.1" -> IPV4, "2001:db8::1" -> IPV6, "" -> UNSPECIFIED.
@@ -52,19 +78,12 @@ class Sessions {
   // a car, with what is known of the session that ended; online while another connection is open.
   std::optional<Publish> End(Connection connection, const Now& now);
 
-  // A car has sent a message, or is given one. Others are not counted. Allocates nothing.
-  void Heard(Connection connection, size_t payload_bytes, Instant now);
-  void Gave(Connection connection, size_t payload_bytes);
-
   // This client is about to be disconnected by the plugin.
   void WillKick(const std::string& client_id);
 
-  // nullptr: not signed in.
-  const Session* Find(Connection connection) const;
-
-  // Signed in, and not taken over by a newer connection with the same client id. On a take-over the
-  // broker publishes the old connection's will between the new one's sign-in and the old one's end.
-  bool MayWrite(Connection connection) const;
+  // nullptr: not signed in. Allocates nothing.
+  const Live* Find(Connection connection) const;
+  Live* Find(Connection connection);
 
   // Client ids, each once, of the phones that are signed in with one of these keys.
   std::vector<std::string> ClientsOf(const std::vector<KeyId>& keys) const;
@@ -91,24 +110,11 @@ class Sessions {
   size_t size() const { return sessions_.size(); }
 
  private:
-  // What went by on one connection.
-  struct Traffic {
-    uint64_t messages_from = 0;
-    uint64_t bytes_from = 0;
-    uint64_t messages_to = 0;
-    uint64_t bytes_to = 0;
-    Instant heard;  // the last message of the client, or its sign-in
-    Duration longest_silence{0};
-  };
-
-  struct Entry {
-    Session session;
-    Connection older = nullptr;  // the connection it takes over from
-    v1::AddressKind address_kind = v1::ADDRESS_KIND_UNSPECIFIED;
-    uint64_t number = 0;    // of a car: Presence.session
-    bool is_newest = true;  // of its client id
+  struct Entry : Live {
+    uint64_t number = 0;  // of a car: Presence.session
     bool kicked = false;
-    Traffic traffic{};
+    v1::AddressKind address_kind = v1::ADDRESS_KIND_UNSPECIFIED;
+    Connection older = nullptr;  // the connection it takes over from
   };
 
   struct Ended {
@@ -130,14 +136,8 @@ class Sessions {
     Ended ended{};
   };
 
-  using Known = std::pair<const Connection, Entry>;
-  static constexpr int kFoundBits = 12;
-  static constexpr size_t kFoundMax = size_t{1} << kFoundBits;
-
-  static size_t SlotOf(Connection connection);
   // nullptr: not signed in.
-  const Entry* FindEntry(Connection connection) const;
-  Entry* FindEntry(Connection connection);
+  Entry* FindEntry(Connection connection) const;
   static Ended EndedOf(const Entry& entry, bool taken_over, const Now& now);
   Publish PresenceOf(const CarRef& ref, v1::Presence presence, const CarLinks* links) const;
   // Offline, BROKER_RESTART.
@@ -153,9 +153,7 @@ class Sessions {
   Timestamp started_at_;
   std::string broker_;
   std::unordered_map<CarRef, AtPeer> at_peer_;
-  std::unordered_map<Connection, Entry> sessions_;
-  // Where those looked up before are, by a hash of the connection; nullptr or another's: not known.
-  mutable std::array<const Known*, kFoundMax> found_{};
+  absl::flat_hash_map<Connection, std::unique_ptr<Entry>> sessions_;
   std::unordered_map<std::string, Connection> newest_;  // by client id
   std::unordered_map<CarRef, CarLinks> cars_;
 };

@@ -9,6 +9,9 @@
 // same are apart. What is compared is messages per second of the broker's processor time, since a
 // broker has one thread and the clock also counts who else was at work.
 //
+// A cell with many cars also retains much: Latchkey's broker a presence of each car of its rings. A
+// bare broker that retains as many says what that alone costs.
+//
 // Over TLS in all dressings, for Latchkey's cars sign in by certificate. How much of the broker's
 // time is TLS is said by a bare broker without it.
 #include <algorithm>
@@ -21,6 +24,8 @@
 #include <utility>
 #include <vector>
 
+#include "latchkey/v1/presence.pb.h"
+#include "proto/topic.h"
 #include "tools/bench/brokers.h"
 #include "tools/bench/cases.h"
 #include "tools/bench/crowd.h"
@@ -30,7 +35,9 @@
 #include "tools/bench/process.h"
 #include "tools/bench/report.h"
 #include "tools/bench/sink.h"
+#include "tools/bench/swarm.h"
 #include "tools/latchkey/folder.h"
+#include "tools/latchkey/show.h"
 
 namespace latchkey::bench {
 
@@ -44,6 +51,8 @@ constexpr size_t kListedMax = 10'000;  // clients that acl_file and dynamic secu
 constexpr const char* kBare = "bare";
 constexpr const char* kBareAgain = "bare, another";
 constexpr const char* kPlain = "bare, no TLS";
+constexpr size_t kRetainedOnTheWay = 200;
+constexpr Duration kRetainPatience = std::chrono::minutes(2);
 
 struct Sizes {
   size_t pairs = 0;
@@ -57,9 +66,9 @@ struct Sizes {
 Sizes SizesOf(const Wish& wish) {
   Sizes sizes;
   sizes.pairs = wish.cars != 0 ? wish.cars : wish.quick ? 60 : 200;
-  sizes.rounds = wish.RoundsOr(60, 4);
-  sizes.warm_up = Duration(50);
-  sizes.measured = Duration(150);
+  sizes.rounds = wish.RoundsOr(240, 10);
+  sizes.warm_up = Duration(15);
+  sizes.measured = Duration(40);
   const size_t most = wish.pairings != 0 ? wish.pairings : wish.quick ? 4000 : 1'000'000;
   for (size_t size = std::min<size_t>(1000, most); size < most; size *= 10) {
     sizes.pairings.push_back(size);
@@ -80,11 +89,51 @@ std::string LatchkeyName(size_t pairings) {
   return "latchkey, " + std::to_string(pairings) + " pairings";
 }
 
-Result<Subject> StartSubject(const Place& place, const Crowd& crowd, std::string name,
-                             const BrokerWish& wish) {
-  Subject subject{std::move(name), nullptr, nullptr};
-  LK_TRY(subject.broker, BenchBroker::Start(wish));
-  LK_TRY(const Entrance entrance, Entrance::To(place, *subject.broker, wish.tls));
+std::string RetainingName(size_t cars) {
+  return "bare, retaining " + std::to_string(cars) + " presences";
+}
+
+// As after the start of a cell's broker: each car is offline.
+Result<void> RetainPresences(const Crowd& crowd, const Entrance& entrance, size_t cars) {
+  Swarm swarm({});
+  LK_TRY(ClientWish car, entrance.Car(0));
+  swarm.Add(std::move(car));
+  swarm.Drive(kRetainPatience);
+  const Timestamp now = cli::ReadClocks().wall;
+  v1::Presence presence;
+  presence.set_since_ms(static_cast<uint64_t>(now.ms));
+  presence.set_reason(v1::OFFLINE_REASON_BROKER_RESTART);
+  presence.set_broker_started_at_ms(static_cast<uint64_t>(now.ms));
+  const std::string payload = presence.SerializeAsString();
+  size_t next = 0;
+  swarm.DriveUntil(kRetainPatience, [&] {
+    while (next < cars && swarm.unacknowledged() < kRetainedOnTheWay) {
+      const std::string topic = PresenceTopic(crowd.RefOf(next++));
+      if (!swarm.Publish(0, {topic, payload, 1, true})) {
+        return true;
+      }
+    }
+    return next == cars && swarm.unacknowledged() == 0;
+  });
+  return swarm.counters().acknowledged == cars
+             ? Result<void>()
+             : Fail(v1::REASON_STORE_UNAVAILABLE,
+                    "of " + std::to_string(cars) + " presences the broker has taken " +
+                        std::to_string(swarm.counters().acknowledged) + ": " +
+                        swarm.first_trouble());
+}
+
+struct Wanted {
+  std::string name;
+  BrokerWish broker;
+  size_t retained_presences = 0;  // beside those that a plugin says
+};
+
+Result<Subject> StartSubject(const Place& place, const Crowd& crowd, const Wanted& wanted) {
+  Subject subject{wanted.name, nullptr, nullptr};
+  LK_TRY(subject.broker, BenchBroker::Start(wanted.broker));
+  LK_TRY(const Entrance entrance, Entrance::To(place, *subject.broker, wanted.broker.tls));
+  LK_CHECK(RetainPresences(crowd, entrance, wanted.retained_presences));
   PairsWish pairs;
   pairs.server = subject.broker->pid();
   for (size_t i = 0; i < crowd.cars(); ++i) {
@@ -175,6 +224,9 @@ class Throughput {
   // As many clients in the files of the baselines as Latchkey has pairings, up to a bound.
   size_t Listed() const { return std::min(kListedMax, sizes_.pairings.back()); }
 
+  // Presences that the broker with the most pairings retains: one for each ring.
+  size_t Retained() const { return (sizes_.pairings.back() + kKeysPerRing - 1) / kKeysPerRing; }
+
   // The Latchkey that is compared with the baselines: with as many pairings.
   std::string Compared() const {
     const auto found = std::find(sizes_.pairings.begin(), sizes_.pairings.end(), Listed());
@@ -208,7 +260,7 @@ Result<void> Throughput::MeasureCeiling(const Crowd& crowd) {
 // Who reads the most first, and what it reads is written before: a client that is connected and
 // kept waiting for minutes is hung up on.
 Result<void> Throughput::StartAll(const Crowd& crowd) {
-  std::vector<std::pair<std::string, BrokerWish>> wanted;
+  std::vector<Wanted> wanted;
   const auto want = [&](const std::string& name, Dressing dressing, size_t listed, bool tls) {
     BrokerWish wish;
     wish.dressing = dressing;
@@ -216,7 +268,7 @@ Result<void> Throughput::StartAll(const Crowd& crowd) {
     wish.crowd = &crowd;
     wish.tls = tls;
     wish.listed_clients = listed;
-    wanted.emplace_back(name, std::move(wish));
+    wanted.push_back({name, std::move(wish)});
   };
   want(kBare, Dressing::kBare, 0, true);
   want(kBareAgain, Dressing::kBare, 0, true);
@@ -224,18 +276,20 @@ Result<void> Throughput::StartAll(const Crowd& crowd) {
   want("dynamic security, " + LargestListed(), Dressing::kDynamicSecurity, Listed(), true);
   for (const size_t pairings : sizes_.pairings) {
     want(LatchkeyName(pairings), Dressing::kLatchkey, pairings, true);
-    LK_TRY(wanted.back().second.rings_from, place_->NewFolder("rings"));
-    LK_CHECK(crowd.WriteRingFile(wanted.back().second.rings_from / "rings.log", pairings));
+    LK_TRY(wanted.back().broker.rings_from, place_->NewFolder("rings"));
+    LK_CHECK(crowd.WriteRingFile(wanted.back().broker.rings_from / "rings.log", pairings));
   }
+  want(RetainingName(Retained()), Dressing::kBare, 0, true);
+  wanted.back().retained_presences = Retained();
   want(kPlain, Dressing::kBare, 0, false);
   std::vector<size_t> order(wanted.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t one, size_t other) {
-    return wanted[one].second.listed_clients > wanted[other].second.listed_clients;
+    return wanted[one].broker.listed_clients > wanted[other].broker.listed_clients;
   });
   subjects_.resize(wanted.size());
   for (const size_t i : order) {
-    LK_TRY(subjects_[i], StartSubject(*place_, crowd, wanted[i].first, wanted[i].second));
+    LK_TRY(subjects_[i], StartSubject(*place_, crowd, wanted[i]));
   }
   return {};
 }
@@ -301,6 +355,8 @@ void Throughput::TellRatios(const std::string& work,
     ratio(LatchkeyName(sizes_.pairings[i]), LatchkeyName(sizes_.pairings[0]),
           Target{Goal::kAtLeast, kFlat});
   }
+  ratio(RetainingName(Retained()), kBare, {});
+  ratio(LatchkeyName(sizes_.pairings.back()), RetainingName(Retained()), {});
   ratio(kBare, kPlain, {});
 }
 

@@ -6,6 +6,12 @@
 
 namespace latchkey::bench {
 
+namespace {
+
+constexpr double kNormal95 = 1.96;
+
+}  // namespace
+
 Spread SpreadOf(std::vector<double> samples) {
   if (samples.empty()) {
     return {};
@@ -14,7 +20,12 @@ Spread SpreadOf(std::vector<double> samples) {
   const size_t middle = samples.size() / 2;
   const double median =
       samples.size() % 2 == 1 ? samples[middle] : (samples[middle - 1] + samples[middle]) / 2;
-  return {median, samples.front(), samples.back(), samples.size()};
+  // The ranks n/2 -+ 1.96/2 * sqrt(n): each sample is below the median with a chance of a half.
+  const auto count = static_cast<double>(samples.size());
+  const double rank = std::floor((count - kNormal95 * std::sqrt(count)) / 2);
+  const size_t from_end = rank < 1 ? 0 : static_cast<size_t>(rank) - 1;
+  return {median,          samples[from_end], samples[samples.size() - 1 - from_end],
+          samples.front(), samples.back(),    samples.size()};
 }
 
 double Percentile(std::vector<double>& samples, double share) {

@@ -9,6 +9,10 @@ namespace latchkey::bench {
 // A figure that was taken several times.
 struct Spread {
   double median = 0;  // of an even count: the mean of the two in the middle
+  // The median of all samples there could be lies between these, with 95 % confidence (by ranks,
+  // whatever their distribution). Of fewer than six: the least and the most.
+  double low = 0;
+  double high = 0;
   double least = 0;
   double most = 0;
   size_t count = 0;  // 0: nothing was measured, and the others say nothing

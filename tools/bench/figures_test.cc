@@ -28,6 +28,30 @@ TEST_CASE("figures: a spread is the median between the least and the most") {
   }
 }
 
+TEST_CASE("figures: where the median lies is said by ranks near the middle") {
+  struct Row {
+    int count;
+    double low;
+    double high;
+  };
+
+  // Of 1, 2 .. count.
+  const std::vector<Row> rows = {{1, 1, 1},   {5, 1, 5},    {6, 1, 6},      {10, 1, 10},
+                                 {11, 2, 10}, {60, 22, 39}, {240, 104, 137}};
+  for (const Row& row : rows) {
+    CAPTURE(row.count);
+    std::vector<double> samples;
+    for (int i = row.count; i >= 1; --i) {
+      samples.push_back(i);
+    }
+    const Spread spread = SpreadOf(samples);
+    CHECK(spread.low == doctest::Approx(row.low));
+    CHECK(spread.high == doctest::Approx(row.high));
+    CHECK(spread.least == doctest::Approx(1));
+    CHECK(spread.most == doctest::Approx(row.count));
+  }
+}
+
 TEST_CASE("figures: a percentile is a sample, of the nearest rank") {
   std::vector<double> hundred;
   for (int i = 100; i >= 1; --i) {

@@ -27,7 +27,7 @@ std::string SpreadText(const Spread& spread) {
   }
   std::string text = NumberText(spread.median);
   if (spread.count > 1) {
-    text += " (" + NumberText(spread.least) + ".." + NumberText(spread.most) + ")";
+    text += " (" + NumberText(spread.low) + ".." + NumberText(spread.high) + ")";
   }
   return text;
 }
@@ -41,10 +41,8 @@ bool Met(const Spread& spread, const Target& target) {
 }
 
 ordered_json ToJson(const Spread& spread) {
-  return {{"median", spread.median},
-          {"least", spread.least},
-          {"most", spread.most},
-          {"count", spread.count}};
+  return {{"median", spread.median}, {"low", spread.low},   {"high", spread.high},
+          {"least", spread.least},   {"most", spread.most}, {"count", spread.count}};
 }
 
 void PutTarget(ordered_json& json, const Spread& spread, const std::optional<Target>& target,

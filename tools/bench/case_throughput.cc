@@ -133,7 +133,9 @@ Result<Subject> StartSubject(const Place& place, const Crowd& crowd, const Wante
   Subject subject{wanted.name, nullptr, nullptr};
   LK_TRY(subject.broker, BenchBroker::Start(wanted.broker));
   LK_TRY(const Entrance entrance, Entrance::To(place, *subject.broker, wanted.broker.tls));
-  LK_CHECK(RetainPresences(crowd, entrance, wanted.retained_presences));
+  if (wanted.retained_presences > 0) {
+    LK_CHECK(RetainPresences(crowd, entrance, wanted.retained_presences));
+  }
   PairsWish pairs;
   pairs.server = subject.broker->pid();
   for (size_t i = 0; i < crowd.cars(); ++i) {
